@@ -1,0 +1,290 @@
+"""`InferenceDeployment`: what a user declares to run one model on a fleet."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from fleetfit_api.base import (
+    ApiModel,
+    Condition,
+    Int64,
+    KindNames,
+    LabelRequirement,
+    ObjectReference,
+    PrinterColumn,
+    Resource,
+    cel,
+    list_map,
+)
+from fleetfit_api.suite import Precision
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+class NodeSelectorTerm(ApiModel):
+    """Requirements on node labels that must all hold."""
+
+    match_expressions: list[LabelRequirement] = Field(
+        min_length=1, max_length=32, description="Requirements on node labels."
+    )
+
+
+class NodeAffinity(ApiModel):
+    """Which nodes are part of the deployment, beyond nodeSelector."""
+
+    node_selector_terms: list[NodeSelectorTerm] = Field(
+        min_length=1, max_length=16, description="Terms, one of which must match the node."
+    )
+
+
+class QoeWeights(ApiModel):
+    """How much each aspect counts in the quality of experience; exponents of the utility, 0 ignores the aspect."""
+
+    accuracy: float = Field(
+        default=1.0, ge=0, le=10, description="Weight of accuracy relative to the best variant."
+    )
+    latency: float = Field(default=1.0, ge=0, le=10, description="Weight of latency relative to the target.")
+
+
+class QoeConstraints(ApiModel):
+    """Hard limits: a variant beyond one of them is never chosen."""
+
+    max_latency_milliseconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=3_600_000,
+        description="Largest acceptable predicted p95 latency in milliseconds.",
+    )
+    min_accuracy: float | None = Field(default=None, ge=0, le=1, description="Smallest acceptable accuracy.")
+    max_size_bytes: Int64 | None = Field(default=None, ge=1, description="Largest acceptable file in bytes.")
+    allowed_precisions: list[Precision] = Field(
+        default=[], max_length=8, description="Precisions to choose from; all when empty."
+    )
+
+
+class Qoe(ApiModel):
+    """What the users of a node like: accuracy against delay."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.constraints) || !has(self.constraints.maxLatencyMilliseconds) "
+                "|| self.constraints.maxLatencyMilliseconds >= self.latencyTargetMilliseconds",
+                "constraints.maxLatencyMilliseconds must not be below latencyTargetMilliseconds",
+            )
+        )
+    )
+
+    latency_target_milliseconds: float = Field(
+        default=100.0,
+        gt=0,
+        le=3_600_000,
+        description="p95 latency in milliseconds up to which users notice no delay; slower variants lose QoE.",
+    )
+    weights: QoeWeights = Field(default=QoeWeights(), description="Weights of the aspects.")
+    constraints: QoeConstraints = Field(default=QoeConstraints(), description="Hard limits.")
+
+
+class Pin(ApiModel):
+    """Nodes on which the variant is fixed by the user."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "(has(self.nodeNames) && size(self.nodeNames) > 0) || (has(self.nodeSelector) && size(self.nodeSelector) > 0)",
+                "a pin needs nodeNames or nodeSelector",
+            )
+        )
+    )
+
+    name: str = Field(
+        pattern=DNS_LABEL, max_length=63, description="Name of the pin, unique in the deployment."
+    )
+    variant: str = Field(min_length=1, max_length=63, description="Variant that the nodes must run.")
+    node_names: list[Annotated[str, Field(max_length=253)]] = Field(
+        default=[], max_length=256, description="Names of the nodes."
+    )
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
+        default={}, description="Labels of the nodes; all must match."
+    )
+
+
+class Selection(ApiModel):
+    """How variants are chosen and when a node changes to another one."""
+
+    hysteresis: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="A node changes only for a variant whose QoE is better by more than this.",
+    )
+    minimum_dwell_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=604_800,
+        description="A node keeps a variant at least this long, unless the deployment or its suite is edited or the variant is no longer feasible.",
+    )
+    pins: list[Pin] = Field(
+        default=[],
+        max_length=64,
+        description="Nodes with a fixed variant.",
+        json_schema_extra=list_map("name"),
+    )
+
+
+class Canary(ApiModel):
+    """The first wave."""
+
+    nodes_per_class: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="Nodes of each hardware class that change first and must be ready before the others; 0 skips.",
+    )
+
+
+class Rollout(ApiModel):
+    """How a change moves over the fleet."""
+
+    max_unavailable: int | str = Field(
+        default="25%",
+        description="Nodes of a hardware class that may change at the same time: a number or a percentage, rounded up, at least 1.",
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            **cel(
+                (
+                    "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
+                    "maxUnavailable must be a number of at least 1 or a percentage from 1% to 100%",
+                )
+            ),
+        },
+    )
+    canary: Canary = Field(default=Canary(), description="The first wave.")
+    max_failed_nodes: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="A class whose number of failed nodes exceeds this stops changing further nodes.",
+    )
+    progress_deadline_seconds: int = Field(
+        default=600,
+        ge=1,
+        le=86_400,
+        description="A node that is not ready this long after its change counts as failed.",
+    )
+    paused: bool = Field(default=False, description="No further node changes while true.")
+
+
+class Serving(ApiModel):
+    """How the model is offered on every node."""
+
+    model_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        max_length=253,
+        description="Name in the Open Inference Protocol, /v2/models/<modelName>; the deployment's name when absent.",
+    )
+
+
+class InferenceDeploymentSpec(ApiModel):
+    """Desired state of a deployment."""
+
+    suite_ref: ObjectReference = Field(description="The ModelSuite to choose from, in the same namespace.")
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
+        default={},
+        description="Labels that a node must have to be part of the deployment; every node when empty.",
+    )
+    node_affinity: NodeAffinity | None = Field(default=None, description="Further requirements on nodes.")
+    qoe: Qoe = Field(default=Qoe(), description="What the users of a node like.")
+    selection: Selection = Field(default=Selection(), description="How variants are chosen.")
+    rollout: Rollout = Field(default=Rollout(), description="How a change moves over the fleet.")
+    serving: Serving = Field(default=Serving(), description="How the model is offered on every node.")
+
+
+class NodeCounts(ApiModel):
+    """Counts of nodes by what they do for a deployment."""
+
+    matched: int = Field(default=0, description="Nodes that the deployment selects.")
+    assigned: int = Field(default=0, description="Nodes that have a variant assigned.")
+    updated: int = Field(default=0, description="Nodes assigned the variant that is wanted now.")
+    ready: int = Field(default=0, description="Nodes that serve the wanted variant.")
+    serving: int = Field(default=0, description="Nodes that serve any variant.")
+    failed: int = Field(default=0, description="Nodes whose wanted variant failed.")
+    absent: int = Field(default=0, description="Nodes that do not answer; they catch up when they return.")
+
+
+class VariantStatus(ApiModel):
+    """Where one variant runs."""
+
+    name: str = Field(description="Name of the variant.")
+    assigned: int = Field(default=0, description="Nodes that have it assigned.")
+    ready: int = Field(default=0, description="Nodes that serve it.")
+
+
+class ClassStatus(ApiModel):
+    """Progress of the rollout in one hardware class, and what its nodes get."""
+
+    name: str = Field(description="Name of the hardware class.")
+    nodes: int = Field(default=0, description="Nodes of the class that the deployment selects.")
+    updated: int = Field(default=0, description="Nodes assigned the variant that is wanted now.")
+    ready: int = Field(default=0, description="Nodes that serve the wanted variant.")
+    failed: int = Field(default=0, description="Nodes whose wanted variant failed.")
+    absent: int = Field(default=0, description="Nodes that do not answer.")
+    phase: str = Field(default="", description="Complete, Canary, Rolling, Paused or Stopped.")
+    message: str = Field(
+        default="", max_length=2048, description="What the class waits for, or the choice of its nodes."
+    )
+
+
+class InferenceDeploymentStatus(ApiModel):
+    """Observed state of a deployment."""
+
+    observed_generation: Int64 | None = Field(
+        default=None, description="Generation that the status was computed from."
+    )
+    model_name: str = Field(default="", description="Name under which nodes serve the model.")
+    url: str = Field(
+        default="", description="Address at which a client on any node reaches that node's model."
+    )
+    ready_summary: str = Field(default="", description="Ready nodes of matched nodes, as in 5/6.")
+    variants_summary: str = Field(default="", description="Variants and the number of nodes that serve them.")
+    nodes: NodeCounts = Field(default=NodeCounts(), description="Counts of nodes.")
+    variants: list[VariantStatus] = Field(
+        default=[], max_length=64, description="Where each variant runs.", json_schema_extra=list_map("name")
+    )
+    classes: list[ClassStatus] = Field(
+        default=[],
+        max_length=256,
+        description="Progress per hardware class.",
+        json_schema_extra=list_map("name"),
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        description="Conditions: Ready, Progressing, Degraded.",
+        json_schema_extra=list_map("type"),
+    )
+
+
+class InferenceDeployment(Resource):
+    """Runs on every selected node the variant of a ModelSuite that gives the node's users the best quality of experience."""
+
+    NAMES: ClassVar = KindNames("InferenceDeployment", "inferencedeployments", "infd", namespaced=True)
+    COLUMNS: ClassVar = (
+        PrinterColumn("Suite", ".spec.suiteRef.name"),
+        PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        PrinterColumn("Nodes", ".status.readySummary"),
+        PrinterColumn("Variants", ".status.variantsSummary"),
+        PrinterColumn("Status", '.status.conditions[?(@.type=="Ready")].reason'),
+        PrinterColumn("Target(ms)", ".spec.qoe.latencyTargetMilliseconds", "number", priority=1),
+        PrinterColumn("URL", ".status.url", priority=1),
+        PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+    )
+
+    kind: str = "InferenceDeployment"
+    spec: InferenceDeploymentSpec
+    status: InferenceDeploymentStatus = InferenceDeploymentStatus()
+
+    @property
+    def model_name(self) -> str:
+        """Name under which nodes serve the model."""
+        return self.spec.serving.model_name or self.metadata.name

@@ -1,0 +1,171 @@
+"""`HardwareClass`: nodes that count as alike, recognised by labels, capacity and extended resources."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from fleetfit_api.base import (
+    ApiModel,
+    Condition,
+    Int64,
+    KindNames,
+    LabelRequirement,
+    PrinterColumn,
+    Quantity,
+    Resource,
+    cel,
+    list_map,
+)
+
+QUANTITY_SCHEMA: dict[str, Any] = {"x-kubernetes-int-or-string": True}
+
+
+class CapacityRequirement(ApiModel):
+    """A lower bound on a node's capacity: cpu, memory or an extended resource."""
+
+    resource: str = Field(
+        min_length=1, max_length=317, description="Name of the resource, such as memory or nvidia.com/gpu."
+    )
+    at_least: Quantity = Field(
+        default=1,
+        description="Smallest capacity that matches, a Kubernetes quantity.",
+        json_schema_extra=QUANTITY_SCHEMA,
+    )
+
+
+class MatchTerm(ApiModel):
+    """Requirements that must all hold for the term to match."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "(has(self.labels) && size(self.labels) > 0) || (has(self.capacity) && size(self.capacity) > 0)",
+                "a match term needs at least one entry in labels or capacity; to match every node leave spec.match empty",
+            )
+        )
+    )
+
+    labels: list[LabelRequirement] = Field(
+        default=[], max_length=32, description="Requirements on node labels."
+    )
+    capacity: list[CapacityRequirement] = Field(
+        default=[],
+        max_length=16,
+        description="Lower bounds on capacity and extended resources.",
+        json_schema_extra=list_map("resource"),
+    )
+
+
+class EnvVar(ApiModel):
+    """An environment variable of the runtime."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the variable.")
+    value: str = Field(default="", max_length=4096, description="Value of the variable.")
+
+
+class ResourceRequirements(ApiModel):
+    """Compute resources of the runtime's container."""
+
+    requests: dict[str, Quantity] = Field(
+        default={}, description="Minimum resources, Kubernetes quantities by name."
+    )
+    limits: dict[str, Quantity] = Field(
+        default={}, description="Maximum resources, Kubernetes quantities by name."
+    )
+
+
+class Toleration(ApiModel):
+    """A taint that the runtime tolerates, as in a pod."""
+
+    key: str = Field(
+        default="", max_length=317, description="Taint key; every taint when empty with operator Exists."
+    )
+    operator: str = Field(default="Equal", pattern="^(Equal|Exists)$", description="Equal or Exists.")
+    value: str = Field(default="", max_length=63, description="Taint value.")
+    effect: str = Field(
+        default="",
+        pattern="^(|NoSchedule|PreferNoSchedule|NoExecute)$",
+        description="Taint effect; every effect when empty.",
+    )
+
+
+class RuntimeTemplate(ApiModel):
+    """How the runtime runs on nodes of a class."""
+
+    image: str = Field(min_length=1, max_length=512, description="Runtime image.")
+    providers: list[Annotated[str, Field(pattern="^[A-Za-z0-9]+ExecutionProvider$", max_length=64)]] = Field(
+        min_length=1,
+        max_length=8,
+        description="ONNX Runtime execution providers in order of preference; the node proves which one it uses.",
+    )
+    intra_op_threads: int | None = Field(
+        default=None, ge=1, le=1024, description="Threads of one inference; ONNX Runtime decides when absent."
+    )
+    resources: ResourceRequirements = Field(
+        default=ResourceRequirements(), description="Compute resources of the container."
+    )
+    runtime_class_name: str | None = Field(
+        default=None, max_length=253, description="RuntimeClass of the pod, such as nvidia."
+    )
+    env: list[EnvVar] = Field(
+        default=[],
+        max_length=64,
+        description="Further environment variables.",
+        json_schema_extra=list_map("name"),
+    )
+    tolerations: list[Toleration] = Field(
+        default=[], max_length=16, description="Taints that the runtime tolerates."
+    )
+
+
+class HardwareClassSpec(ApiModel):
+    """Desired state of a hardware class."""
+
+    description: str = Field(default="", max_length=1024, description="Which nodes these are.")
+    priority: int = Field(
+        default=0,
+        ge=-1000,
+        le=1000,
+        description="Of the classes that match a node the one with the highest priority is taken, then the first by name.",
+    )
+    match: list[MatchTerm] = Field(
+        default=[],
+        max_length=32,
+        description="Terms, one of which must match; an empty list matches every node.",
+    )
+    facts: dict[str, Annotated[str, Field(max_length=253)]] = Field(
+        default={},
+        description="Facts that nodes of the class share, such as accelerator: nvidia-jetson-orin.",
+    )
+    runtime: RuntimeTemplate = Field(description="How the runtime runs on nodes of the class.")
+
+
+class HardwareClassStatus(ApiModel):
+    """Observed state of a hardware class."""
+
+    observed_generation: Int64 | None = Field(
+        default=None, description="Generation that the status was computed from."
+    )
+    nodes: int = Field(default=0, description="Number of nodes in the class.")
+    ready_nodes: int = Field(default=0, description="Number of nodes whose runtime reports.")
+    conditions: list[Condition] = Field(
+        default=[], description="Conditions: Ready.", json_schema_extra=list_map("type")
+    )
+
+
+class HardwareClass(Resource):
+    """Nodes that count as alike: same runtime image, same providers, judged together in a rollout."""
+
+    NAMES: ClassVar = KindNames("HardwareClass", "hardwareclasses", "hwc", namespaced=False)
+    COLUMNS: ClassVar = (
+        PrinterColumn("Priority", ".spec.priority", "integer"),
+        PrinterColumn("Nodes", ".status.nodes", "integer"),
+        PrinterColumn("Ready", ".status.readyNodes", "integer"),
+        PrinterColumn("Providers", ".spec.runtime.providers"),
+        PrinterColumn("Image", ".spec.runtime.image", priority=1),
+        PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
+    )
+
+    kind: str = "HardwareClass"
+    spec: HardwareClassSpec
+    status: HardwareClassStatus = HardwareClassStatus()

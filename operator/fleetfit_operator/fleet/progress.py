@@ -1,0 +1,54 @@
+"""What a rollout looks at and what it decides; the values between `select`, `rollout` and `apply`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetfit_api.deployment import ClassStatus
+from fleetfit_api.names import NodeName
+from fleetfit_api.node_inference import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The content that a node should run: two targets are equal when the node has nothing to do."""
+
+    variant: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutNode:
+    """A node as a rollout sees it.
+
+    Attributes:
+        name: Name of the node.
+        hardware_class: Name of its class.
+        wanted: What it should run; None when nothing is feasible, it then keeps what it has.
+        assigned: What it was told to run, None before the first assignment.
+        assigned_at: When it was told.
+        report: What its runtime last reported of the model.
+        absent: It does not answer (not ready, cut off); it neither blocks nor moves.
+    """
+
+    name: NodeName
+    hardware_class: str
+    wanted: Target | None
+    assigned: Target | None
+    assigned_at: datetime | None
+    report: ModelStatus | None
+    absent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPlan:
+    """What to do now.
+
+    Attributes:
+        moves: Nodes that may be told their wanted target now.
+        classes: Progress per hardware class, sorted by name.
+        next_check_s: Seconds until the plan may change by the passing of time alone (a deadline); None when it cannot.
+    """
+
+    moves: frozenset[NodeName]
+    classes: tuple[ClassStatus, ...]
+    next_check_s: float | None
