@@ -1,0 +1,1 @@
+"""The demo: the whole loop on real parts, from an empty machine to a report."""
