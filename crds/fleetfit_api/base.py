@@ -14,7 +14,7 @@ Quantity = int | str
 
 
 def list_map(*keys: str) -> dict[str, Any]:
-    """Schema extension of a list whose items are identified by `keys`, so that server-side apply merges by item."""
+    """Schema extension of a list with items identified by `keys`: server-side apply merges it by item."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
@@ -24,7 +24,7 @@ def cel(*rules: tuple[str, str]) -> dict[str, Any]:
 
 
 class ApiModel(BaseModel):
-    """A part of an API object: immutable, camelCase in JSON, unknown fields ignored as the API server prunes them."""
+    """A part of an API object: immutable, camelCase in JSON; unknown fields are ignored, as the API prunes them."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
@@ -98,7 +98,8 @@ class LabelRequirement(ApiModel):
                 "operator In and NotIn need at least one entry in values",
             ),
             (
-                "self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0 : true",
+                "self.operator in ['Exists', 'DoesNotExist'] "
+                "? !has(self.values) || size(self.values) == 0 : true",
                 "operator Exists and DoesNotExist take no values",
             ),
             (

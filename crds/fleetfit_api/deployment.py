@@ -38,7 +38,7 @@ class NodeAffinity(ApiModel):
 
 
 class QoeWeights(ApiModel):
-    """How much each aspect counts in the quality of experience; exponents of the utility, 0 ignores the aspect."""
+    """How much each aspect counts in the quality of experience: exponents; 0 ignores the aspect."""
 
     accuracy: float = Field(
         default=1.0, ge=0, le=10, description="Weight of accuracy relative to the best variant."
@@ -79,7 +79,8 @@ class Qoe(ApiModel):
         default=100.0,
         gt=0,
         le=3_600_000,
-        description="p95 latency in milliseconds up to which users notice no delay; slower variants lose QoE.",
+        description="p95 latency in milliseconds up to which users notice no delay; "
+        "slower variants lose QoE.",
     )
     weights: QoeWeights = Field(default=QoeWeights(), description="Weights of the aspects.")
     constraints: QoeConstraints = Field(default=QoeConstraints(), description="Hard limits.")
@@ -91,7 +92,8 @@ class Pin(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "(has(self.nodeNames) && size(self.nodeNames) > 0) || (has(self.nodeSelector) && size(self.nodeSelector) > 0)",
+                "(has(self.nodeNames) && size(self.nodeNames) > 0) "
+                "|| (has(self.nodeSelector) && size(self.nodeSelector) > 0)",
                 "a pin needs nodeNames or nodeSelector",
             )
         )
@@ -122,7 +124,8 @@ class Selection(ApiModel):
         default=300,
         ge=0,
         le=604_800,
-        description="A node keeps a variant at least this long, unless the deployment or its suite is edited or the variant is no longer feasible.",
+        description="A node keeps a variant at least this long, unless the deployment or its suite is edited "
+        "or the variant is no longer feasible.",
     )
     pins: list[Pin] = Field(
         default=[],
@@ -139,7 +142,8 @@ class Canary(ApiModel):
         default=1,
         ge=0,
         le=1000,
-        description="Nodes of each hardware class that change first and must be ready before the others; 0 skips.",
+        description="Nodes of each hardware class that change first and must be ready before the others; "
+        "0 skips.",
     )
 
 
@@ -148,7 +152,8 @@ class Rollout(ApiModel):
 
     max_unavailable: int | str = Field(
         default="25%",
-        description="Nodes of a hardware class that may change at the same time: a number or a percentage, rounded up, at least 1.",
+        description="Nodes of a hardware class that may change at the same time: a number or a percentage, "
+        "rounded up, at least 1.",
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
             **cel(
@@ -182,7 +187,8 @@ class Serving(ApiModel):
         default=None,
         pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
         max_length=253,
-        description="Name in the Open Inference Protocol, /v2/models/<modelName>; the deployment's name when absent.",
+        description="Name in the Open Inference Protocol, /v2/models/<modelName>; "
+        "the deployment's name when absent.",
     )
 
 
@@ -266,7 +272,7 @@ class InferenceDeploymentStatus(ApiModel):
 
 
 class InferenceDeployment(Resource):
-    """Runs on every selected node the variant of a ModelSuite that gives the node's users the best quality of experience."""
+    """Runs on every selected node the variant of a suite that gives its users the best quality of experience."""
 
     NAMES: ClassVar = KindNames("InferenceDeployment", "inferencedeployments", "infd", namespaced=True)
     COLUMNS: ClassVar = (

@@ -39,8 +39,10 @@ class MatchTerm(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "(has(self.labels) && size(self.labels) > 0) || (has(self.capacity) && size(self.capacity) > 0)",
-                "a match term needs at least one entry in labels or capacity; to match every node leave spec.match empty",
+                "(has(self.labels) && size(self.labels) > 0) "
+                "|| (has(self.capacity) && size(self.capacity) > 0)",
+                "a match term needs at least one entry in labels or capacity; "
+                "to match every node leave spec.match empty",
             )
         )
     )
@@ -96,7 +98,8 @@ class RuntimeTemplate(ApiModel):
     providers: list[Annotated[str, Field(pattern="^[A-Za-z0-9]+ExecutionProvider$", max_length=64)]] = Field(
         min_length=1,
         max_length=8,
-        description="ONNX Runtime execution providers in order of preference; the node proves which one it uses.",
+        description="ONNX Runtime execution providers in order of preference; "
+        "the node proves which one it uses.",
     )
     intra_op_threads: int | None = Field(
         default=None, ge=1, le=1024, description="Threads of one inference; ONNX Runtime decides when absent."
@@ -126,7 +129,8 @@ class HardwareClassSpec(ApiModel):
         default=0,
         ge=-1000,
         le=1000,
-        description="Of the classes that match a node the one with the highest priority is taken, then the first by name.",
+        description="Of the classes that match a node the one with the highest priority is taken, "
+        "then the first by name.",
     )
     match: list[MatchTerm] = Field(
         default=[],

@@ -1,4 +1,4 @@
-"""`NodeInference`: all that one node runs (written by the operator) and what the node reports (written by its runtime)."""
+"""`NodeInference`: what one node runs (written by the operator) and what it reports (by its runtime)."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -62,7 +62,8 @@ class VariantRequirements(ApiModel):
     providers: list[Annotated[str, Field(max_length=64)]] = Field(
         default=[],
         max_length=16,
-        description="ONNX Runtime execution providers, at least one of which the node's class must offer; any when empty.",
+        description="ONNX Runtime execution providers, at least one of which the node's class must offer; "
+        "any when empty.",
     )
 
 
@@ -77,7 +78,8 @@ class Variant(ApiModel):
     uri: str = Field(
         min_length=1,
         max_length=2048,
-        description="Where the ONNX file is: an http, https or file URI, or a path relative to the suite's storageUri.",
+        description="Where the ONNX file is: an http, https or file URI, "
+        "or a path relative to the suite's storageUri.",
     )
     sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the file, lower-case hexadecimal."
@@ -118,7 +120,8 @@ class ModelSuiteSpec(ApiModel):
             ),
             (
                 "self.variants.all(v, !v.uri.contains('://') || v.uri.matches('^(http|https|file)://'))",
-                "a variant's uri must begin with http://, https:// or file://, or be relative to spec.storageUri",
+                "a variant's uri must begin with http://, https:// or file://, "
+                "or be relative to spec.storageUri",
             ),
             (
                 "self.variants.all(v, !v.uri.contains('..'))",
