@@ -10,7 +10,15 @@ from pydantic.alias_generators import to_camel
 from fleetfit_api.names import API_VERSION
 
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
-Quantity = int | str
+Quantity = Annotated[
+    int | str,
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "pattern": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+        }
+    ),
+]
 
 
 def list_map(*keys: str) -> dict[str, Any]:
@@ -73,6 +81,8 @@ class Condition(ApiModel):
 
 class ObjectReference(ApiModel):
     """Reference to an object of a known kind in the same namespace."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     name: str = Field(min_length=1, max_length=253, description="Name of the object.")
 

@@ -1,6 +1,6 @@
 """`HardwareClass`: nodes that count as alike, recognised by labels, capacity and extended resources."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -17,8 +17,6 @@ from fleetfit_api.base import (
     list_map,
 )
 
-QUANTITY_SCHEMA: dict[str, Any] = {"x-kubernetes-int-or-string": True}
-
 
 class CapacityRequirement(ApiModel):
     """A lower bound on a node's capacity: cpu, memory or an extended resource."""
@@ -29,7 +27,6 @@ class CapacityRequirement(ApiModel):
     at_least: Quantity = Field(
         default=1,
         description="Smallest capacity that matches, a Kubernetes quantity.",
-        json_schema_extra=QUANTITY_SCHEMA,
     )
 
 
