@@ -7,7 +7,7 @@ _INTRODUCTION = """\
 # API reference
 
 Group `fleetfit.io`, version `v1alpha1`. This page is generated from the models in `crds/fleetfit_api` by
-`python -m fleetfit_crds`; do not edit it.
+`make generate`; do not edit it.
 
 | kind | short name | scope | what it is |
 |---|---|---|---|
