@@ -27,6 +27,14 @@ class Prediction(ApiModel):
     evidence: Evidence = Field(description="What the latency rests on.")
 
 
+class FailedVariant(ApiModel):
+    """A variant that the node could not run for a reason that trying again does not cure."""
+
+    variant: str = Field(min_length=1, max_length=63, description="Name of the variant.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the file that failed.")
+    reason: str = Field(default="", max_length=1024, description="Why, one CamelCase word.")
+
+
 class Assignment(ApiModel):
     """One model that the node must serve, and why this variant of it."""
 
@@ -44,6 +52,19 @@ class Assignment(ApiModel):
     runner_up: Prediction | None = Field(default=None, description="The next best variant.")
     reason: str = Field(default="", max_length=2048, description="Why this variant, a sentence for people.")
     assigned_at: datetime | None = Field(default=None, description="When the node was given this variant.")
+    decided_from: str = Field(
+        default="",
+        max_length=64,
+        description="Digest of the suite, qoe and selection that the choice was made from; another one now "
+        "means that the user has edited them since.",
+    )
+    failed_variants: list[FailedVariant] = Field(
+        default=[],
+        max_length=64,
+        description="Variants that failed on this node for good; not chosen again until their file changes "
+        "or the user edits the suite, qoe or selection.",
+        json_schema_extra=list_map("variant"),
+    )
 
 
 class NodeInferenceSpec(ApiModel):
@@ -127,6 +148,11 @@ class ReferenceTime(ApiModel):
     latency_p50_seconds: float = Field(gt=0, description="Median time of one inference in seconds.")
     latency_p95_seconds: float = Field(
         gt=0, description="95th percentile of the time of one inference in seconds."
+    )
+    latency_mean_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Mean time of one inference in seconds, pauses by a CPU quota included; 0 when unknown.",
     )
 
 

@@ -55,9 +55,12 @@ class Choice:
         runner_up: The best feasible variant besides the chosen one, or None.
         candidates: All variants by name.
         reason: Why, a sentence for people.
+        recheck_s: Seconds until the choice may change by the passing of time alone (the minimum dwell); None when
+            it cannot.
     """
 
     chosen: Candidate | None
     runner_up: Candidate | None
     candidates: Mapping[str, Candidate]
     reason: str
+    recheck_s: float | None = None

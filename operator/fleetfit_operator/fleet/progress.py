@@ -28,6 +28,11 @@ class RolloutNode:
         assigned_at: When it was told.
         report: What its runtime last reported of the model.
         absent: It does not answer (not ready, cut off); it neither blocks nor moves.
+        absent_since: When it stopped answering, where that is known: a node that vanished in the middle of a change
+            counts as failed by it, one that was switched off later does not.
+        not_ready_since: When its runtime stopped being ready, where that is known: a node that merely restarts is
+            not late, however long ago it was told its variant.
+        failed_targets: What it could not run for good, remembered although it has moved on to something else.
     """
 
     name: NodeName
@@ -37,6 +42,9 @@ class RolloutNode:
     assigned_at: datetime | None
     report: ModelStatus | None
     absent: bool
+    absent_since: datetime | None = None
+    not_ready_since: datetime | None = None
+    failed_targets: frozenset[Target] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,14 @@ class Node:
         labels: All labels.
         capacity: Capacity in base units: cores, bytes, pieces of extended resources.
         ready: Whether the Ready condition is True and the node is not being deleted.
+        ready_changed_at: When the Ready condition last flipped; heartbeats do not change it.
     """
 
     name: NodeName
     labels: Mapping[str, str] = field(default_factory=dict)
     capacity: Mapping[str, float] = field(default_factory=dict)
     ready: bool = True
+    ready_changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Derives what users read (status and conditions) from what was decided: pure functions, no writes."""
