@@ -53,6 +53,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* Labels that the operator gives to the runtimes' pods. */}}
+{{- define "fleetfit.runtimeSelector" -}}
+app.kubernetes.io/name: fleetfit-runtime
+{{- end -}}
+
 {{/* Image of a runtime, from (list context kind) with a kind of runtime.images. */}}
 {{- define "fleetfit.runtimeImage" -}}
 {{- $context := index . 0 -}}
