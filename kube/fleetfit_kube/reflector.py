@@ -127,8 +127,7 @@ class Reflector(Generic[T]):
                     await self._list()
                     must_list = False
                 began_s = self._now_s()
-                await self._watch(backoff)
-                must_list = self._now_s() >= self._relist_at_s
+                must_list = await self._watch_until_relist(backoff)
                 self._restarted("Relist" if must_list else "Closed")
                 if self._now_s() - began_s < _SHORTEST_WATCH_S:
                     await asyncio.sleep(backoff.next_s())
@@ -167,17 +166,23 @@ class Reflector(Generic[T]):
         self._relist_at_s = self._now_s() + self._options.relist_after_s * self._rng.uniform(0.75, 1.25)
         self.synced.set()
 
+    async def _watch_until_relist(self, backoff: Backoff) -> bool:
+        """Watch until the stream ends; return whether it ended because the time has come to list again."""
+        try:
+            async with asyncio.timeout_at(self._relist_at_s):
+                await self._watch(backoff)
+        except TimeoutError:
+            return True
+        return False
+
     async def _watch(self, backoff: Backoff) -> None:
-        left_s = max(1.0, self._relist_at_s - self._now_s())
         stream = self._client.watch(
             self.resource,
             str(self._stream_version),
             namespace=self._options.namespace,
             label_selector=self._options.label_selector,
             field_selector=self._options.field_selector,
-            patience=WatchPatience(
-                int(min(self._options.watch_timeout_s, left_s)), self._options.inactivity_timeout_s
-            ),
+            patience=WatchPatience(self._options.watch_timeout_s, self._options.inactivity_timeout_s),
         )
         async for event in stream:
             self._take(event)
