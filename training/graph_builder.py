@@ -114,14 +114,14 @@ class GraphBuilder:
     def global_pool(self, data: Value) -> Value:
         """Average over the resolution and flatten."""
         pooled = self._quantised(Value(self._node("GlobalAveragePool", [data.name]), (*data.shape[:2], 1, 1)))
-        return Value(self._node("Flatten", [pooled.name]), data.shape[:2])
+        return self.flatten(pooled)
 
     def flatten(self, data: Value) -> Value:
         """Make one dimension of all but the first."""
         units = 1
         for edge in data.shape[1:]:
             units *= edge
-        return Value(self._node("Flatten", [data.name]), (data.shape[0], units))
+        return self._quantised(Value(self._node("Flatten", [data.name]), (data.shape[0], units)))
 
     def build(self, output: Value) -> onnx.ModelProto:
         """Return the finished model with one output."""

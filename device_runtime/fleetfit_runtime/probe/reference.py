@@ -6,7 +6,7 @@ it from a thread, before models are loaded, when nothing else runs. Knows neithe
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -24,7 +24,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from fleetfit_runtime.probe.networks import REFERENCE_NETWORKS, SET_VERSION, network_bytes
-from fleetfit_runtime.probe.reference_timing import Clock, TimedWork
+from fleetfit_runtime.probe.reference_timing import Clock, RoundLength, TimedWork
 
 # ONNX Runtime's errors share no base class; the last two come from its Python part.
 _ONNXRUNTIME_ERRORS = (
@@ -45,20 +45,18 @@ class ReferenceBudget:
     """How long a reference run takes.
 
     Attributes:
-        slice_s: Time of one network in one round; several periods of a usual short CPU quota.
-        min_runs: Runs of one network in one round, however long they take.
+        round_length: Length of one round of one network.
         min_rounds: Rounds before the run may end, unless the deadline passes.
         target_s: After this many seconds no further round begins.
-        deadline_s: After this many seconds even a begun round ends, as soon as every network was timed once.
+        deadline_s: After this many seconds even a begun round ends, once every network was timed.
         stable_spread: The run ends early when the spread of all networks is below this.
     """
 
-    slice_s: float = 0.03
-    min_runs: int = 5
-    min_rounds: int = 4
-    target_s: float = 1.6
-    deadline_s: float = 4.0
-    stable_spread: float = 0.03
+    round_length: RoundLength = field(default_factory=RoundLength)
+    min_rounds: int = 3
+    target_s: float = 1.5
+    deadline_s: float = 5.0
+    stable_spread: float = 0.02
 
 
 def run_reference_set(
@@ -113,7 +111,7 @@ def time_interleaved(works: Sequence[TimedWork], clock: Clock, budget: Reference
         for work in works:
             if round_number > 1 and clock() - begin > budget.deadline_s:
                 return
-            work.time_round(clock, slice_s=budget.slice_s, min_runs=budget.min_runs)
+            work.time_round(clock, budget.round_length)
         if round_number < budget.min_rounds:
             continue
         stable = all(work.timing().spread < budget.stable_spread for work in works)

@@ -33,6 +33,7 @@ _MATRIX_PRODUCTS = frozenset(
 _INTEGER_KERNELS = {"Conv": "QLinearConv", "MatMul": "QLinearMatMul", "Gemm": "QGemm"}
 _FUSED_INTO_PRODUCER = frozenset({"Relu", "Clip", "LeakyRelu", "HardSigmoid", "BatchNormalization"})
 _FUSING_PRODUCERS = frozenset({"Conv", "ConvTranspose", "Gemm", "BatchNormalization"})
+_REARRANGING = frozenset({"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool"})
 _REMOVED = frozenset({"Identity", "Dropout"})
 _BITS: dict[int, int] = {
     TensorProto.FLOAT: 32, TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.DOUBLE: 64,
@@ -154,11 +155,18 @@ class _RunGraph:
         """Return whether ONNX Runtime fuses the node with its DequantizeLinear into an integer kernel."""
         if node.op_type not in _INTEGER_KERNELS or len(node.input) < 2:
             return False
-        sources = [self._producers.get(name) for name in node.input[:2]]
+        sources = [self._source(name) for name in node.input[:2]]
         if any(source is None or source.op_type != "DequantizeLinear" for source in sources):
             return False
         # Gemm and MatMul have integer kernels with float output, Conv has none.
         return node.op_type != "Conv" or self._is_quantised_again(node.output[0])
+
+    def _source(self, name: str) -> NodeProto | None:
+        """Return the node that makes the value, beyond those that only rearrange it."""
+        node = self._producers.get(name)
+        while node is not None and node.op_type in _REARRANGING:
+            node = self._producers.get(node.input[0])
+        return node
 
     def _is_quantised_again(self, name: str) -> bool:
         consumers = self._consumers.get(name, [])
