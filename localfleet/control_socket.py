@@ -36,6 +36,19 @@ def _short_path(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
+def _listen(path: Path) -> socket.socket:
+    _remove(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _short_path(path) as short:
+        listener.bind(short)
+    path.chmod(0o600)
+    return listener
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
 async def request(path: Path, command: Mapping[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
     """Send one command and give the answer.
 
@@ -72,11 +85,7 @@ async def serve(path: Path, handler: Handler) -> AsyncIterator[None]:
 
     A handler says no with `ControlError`; the caller gets its message as one.
     """
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with _short_path(path) as short:
-        listener.bind(short)
-    path.chmod(0o600)
+    listener = _listen(path)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -93,7 +102,7 @@ async def serve(path: Path, handler: Handler) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)
+        _remove(path)
 
 
 async def _answer(line: bytes, handler: Handler) -> Answer:

@@ -1,0 +1,1 @@
+"""The control plane: certificates, credentials and the processes that make it."""
