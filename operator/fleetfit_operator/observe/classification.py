@@ -77,7 +77,7 @@ def _has(node: Node, bound: CapacityRequirement) -> bool:
     try:
         at_least = parse_quantity(bound.at_least)
     except ValueError:
-        return False  # the class's status says so, see report.hardware_class
+        return False  # the class's status says so, see report.class_status
     return node.capacity.get(bound.resource, 0.0) >= at_least
 
 
