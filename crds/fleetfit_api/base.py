@@ -21,6 +21,9 @@ Quantity = Annotated[
 ]
 
 
+PATTERN_MESSAGE_KEY = "x-fleetfit-pattern-message"
+
+
 def list_map(*keys: str) -> dict[str, Any]:
     """Schema extension of a list with items identified by `keys`: server-side apply merges it by item."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
@@ -29,6 +32,11 @@ def list_map(*keys: str) -> dict[str, Any]:
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
     """Schema extension with CEL rules, each a pair of (expression, message a user understands)."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+
+
+def pattern_message(message: str) -> dict[str, Any]:
+    """Schema extension of a field with a pattern: what the API server says instead of the regular expression."""
+    return {PATTERN_MESSAGE_KEY: message}
 
 
 class ApiModel(BaseModel):

@@ -15,6 +15,7 @@ from fleetfit_api.base import (
     Resource,
     cel,
     list_map,
+    pattern_message,
 )
 from fleetfit_api.suite import Precision
 
@@ -100,7 +101,12 @@ class Pin(ApiModel):
     )
 
     name: str = Field(
-        pattern=DNS_LABEL, max_length=63, description="Name of the pin, unique in the deployment."
+        pattern=DNS_LABEL,
+        max_length=63,
+        description="Name of the pin, unique in the deployment.",
+        json_schema_extra=pattern_message(
+            "a pin's name must be lower-case letters, digits and '-', and begin and end with a letter or digit"
+        ),
     )
     variant: str = Field(min_length=1, max_length=63, description="Variant that the nodes must run.")
     node_names: list[Annotated[str, Field(max_length=253)]] = Field(
@@ -189,6 +195,9 @@ class Serving(ApiModel):
         max_length=253,
         description="Name in the Open Inference Protocol, /v2/models/<modelName>; "
         "the deployment's name when absent.",
+        json_schema_extra=pattern_message(
+            "modelName must be letters, digits, '-', '_' and '.', and begin and end with a letter or digit"
+        ),
     )
 
 

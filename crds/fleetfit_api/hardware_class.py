@@ -15,7 +15,19 @@ from fleetfit_api.base import (
     Resource,
     cel,
     list_map,
+    pattern_message,
 )
+
+ProviderName = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9]+ExecutionProvider$",
+        max_length=64,
+        json_schema_extra=pattern_message(
+            "a provider is named as ONNX Runtime does, such as CPUExecutionProvider or CUDAExecutionProvider"
+        ),
+    ),
+]
 
 
 class CapacityRequirement(ApiModel):
@@ -92,7 +104,7 @@ class RuntimeTemplate(ApiModel):
     """How the runtime runs on nodes of a class."""
 
     image: str = Field(min_length=1, max_length=512, description="Runtime image.")
-    providers: list[Annotated[str, Field(pattern="^[A-Za-z0-9]+ExecutionProvider$", max_length=64)]] = Field(
+    providers: list[ProviderName] = Field(
         min_length=1,
         max_length=8,
         description="ONNX Runtime execution providers in order of preference; "
@@ -162,7 +174,7 @@ class HardwareClass(Resource):
         PrinterColumn("Priority", ".spec.priority", "integer"),
         PrinterColumn("Nodes", ".status.nodes", "integer"),
         PrinterColumn("Ready", ".status.readyNodes", "integer"),
-        PrinterColumn("Providers", ".spec.runtime.providers"),
+        PrinterColumn("Provider", ".spec.runtime.providers[0]"),
         PrinterColumn("Image", ".spec.runtime.image", priority=1),
         PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
     )

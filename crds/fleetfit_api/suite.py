@@ -14,6 +14,7 @@ from fleetfit_api.base import (
     Resource,
     cel,
     list_map,
+    pattern_message,
 )
 
 
@@ -74,6 +75,9 @@ class Variant(ApiModel):
         pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         max_length=63,
         description="Name of the variant, unique in the suite.",
+        json_schema_extra=pattern_message(
+            "a variant's name must be lower-case letters, digits, '-' and '.', and begin and end with a letter or digit"
+        ),
     )
     uri: str = Field(
         min_length=1,
@@ -82,7 +86,10 @@ class Variant(ApiModel):
         "or a path relative to the suite's storageUri.",
     )
     sha256: str = Field(
-        pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the file, lower-case hexadecimal."
+        pattern=r"^[0-9a-f]{64}$",
+        max_length=64,
+        description="SHA-256 digest of the file, lower-case hexadecimal.",
+        json_schema_extra=pattern_message("sha256 must be 64 lower-case hexadecimal digits"),
     )
     size_bytes: Int64 = Field(ge=1, description="Size of the file in bytes.")
     precision: Precision = Field(description="Number format of the variant.")
@@ -100,7 +107,11 @@ class ModelFormat(ApiModel):
     """Format of the files."""
 
     name: str = Field(
-        default="onnx", pattern="^onnx$", description="Name of the format; onnx is the only one."
+        default="onnx",
+        pattern="^onnx$",
+        max_length=32,
+        description="Name of the format; onnx is the only one.",
+        json_schema_extra=pattern_message("the only model format is onnx"),
     )
     version: str | None = Field(default=None, max_length=32, description="Version of the format.")
 

@@ -6,6 +6,7 @@ Pure: values in, values out. It must not know any kind of the API by name.
 from collections.abc import Mapping
 from typing import Any
 
+from fleetfit_api.base import PATTERN_MESSAGE_KEY
 from pydantic import BaseModel
 
 _INT_OR_STRING = "x-kubernetes-int-or-string"
@@ -43,6 +44,7 @@ class _Converter:
         if "const" in schema:
             converted["enum"] = [schema["const"]]
         _translate_exclusive_bounds(converted)
+        _translate_pattern(converted)
         _add_number_format(converted)
         self._convert_children(converted)
         self._set_default(converted)
@@ -93,6 +95,14 @@ def _translate_exclusive_bounds(schema: JsonSchema) -> None:
         if exclusive in schema:
             schema[bound] = schema[exclusive]
             schema[exclusive] = True
+
+
+def _translate_pattern(schema: JsonSchema) -> None:
+    """Let CEL check a pattern that has a message: a schema's own pattern is refused with the regular expression."""
+    message = schema.pop(PATTERN_MESSAGE_KEY, None)
+    if message is not None:
+        rule = {"rule": f"self.matches(r'{schema.pop('pattern')}')", "message": message}
+        schema.setdefault("x-kubernetes-validations", []).append(rule)
 
 
 def _add_number_format(schema: JsonSchema) -> None:
