@@ -1,0 +1,1 @@
+"""Examples of using Fleetfit; not part of the installed packages."""
