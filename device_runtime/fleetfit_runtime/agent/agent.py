@@ -1,0 +1,202 @@
+"""Takes the node's spec, keeps one keeper per deployment, remembers, and throws away files that nothing needs.
+
+It does not know where specs come from (the watch, or the disk after a restart) nor where the status goes.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from fleetfit_api.node_inference import Assignment, NodeInference, NodeInferenceSpec
+from fleetfit_api.reasons import Reason
+
+from fleetfit_runtime.agent.model_keeper import KeeperTools, ModelKeeper
+from fleetfit_runtime.agent.node_memory import NodeMemory, Remembered
+from fleetfit_runtime.serve.service import Readiness
+
+logger = logging.getLogger(__name__)
+
+
+class Agent:
+    """The node's side of the loop.
+
+    Args:
+        tools: what the keepers share; its `changed` must be this agent's `changed` event setter.
+        memory: what survives a restart.
+        changed: set whenever something that the status or the memory holds may have changed.
+        on_dropped: told the name of a model that is no longer assigned.
+    """
+
+    def __init__(
+        self,
+        tools: KeeperTools,
+        memory: NodeMemory,
+        changed: asyncio.Event,
+        on_dropped: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self._tools = tools
+        self._memory = memory
+        self._on_dropped = on_dropped
+        self._keepers: dict[str, ModelKeeper] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ready = False
+        self._draining = False
+        self._remembered = Remembered()
+        self._work = asyncio.Event()
+        self.changed = changed
+        self.stale_epoch: int | None = None
+        self.spec_known = False
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was taken last: spec, generation, epoch."""
+        return self._remembered
+
+    def keepers(self) -> list[ModelKeeper]:
+        """Return the keepers in order of deployment."""
+        return [self._keepers[key] for key in sorted(self._keepers)]
+
+    def resume(self) -> None:
+        """Serve what the node served before it restarted; needs no network."""
+        self._remembered = self._memory.read()
+        if self._remembered.spec is not None:
+            logger.info("resuming from disk", extra={"assignments": len(self._remembered.spec.assignments)})
+            self._take_spec(self._remembered.spec)
+
+    def take(self, node_inference: NodeInference) -> None:
+        """Take the node's object as the API server has it, unless an outdated operator wrote it."""
+        metadata, spec = node_inference.metadata, node_inference.spec
+        known = self._remembered
+        if spec.leader_epoch < known.epoch and metadata.uid == known.uid:
+            # A former leader that has not noticed yet. An object made anew begins a new count.
+            if self.stale_epoch != spec.leader_epoch:
+                logger.warning(
+                    "spec of an outdated leader refused",
+                    extra={"epoch": spec.leader_epoch, "seen": known.epoch},
+                )
+            self.stale_epoch = spec.leader_epoch
+            self._tools.changed()
+            return
+        self.stale_epoch = None
+        self._remembered = known.model_copy(
+            update={
+                "uid": metadata.uid,
+                "generation": metadata.generation,
+                "epoch": spec.leader_epoch,
+                "spec": spec,
+            }
+        )
+        self._take_spec(spec)
+
+    def take_absence(self) -> None:
+        """Note that the API server has no object for this node: nothing is assigned, but what serves goes on."""
+        self.spec_known = True
+        self.notice()
+
+    def notice(self) -> None:
+        """Note that a keeper's state changed."""
+        self._update_ready()
+        self._work.set()
+        self.changed.set()
+
+    def drain(self) -> None:
+        """Stop being ready; requests are still answered."""
+        self._draining = True
+
+    def readiness(self) -> Readiness:
+        """Tell whether the node should get traffic.
+
+        Once it is ready it stays so while further models come, because the models it has must not lose their traffic
+        to the download of another.
+        """
+        if self._draining:
+            return Readiness(ready=False, message="the runtime is shutting down")
+        if self._ready:
+            return Readiness(ready=True)
+        if not self.spec_known:
+            return Readiness(ready=False, message="the node's NodeInference has not been read yet")
+        waiting = [keeper for keeper in self.keepers() if not keeper.settled]
+        names = ", ".join(keeper.assignment.model_name for keeper in waiting if keeper.assignment)
+        return Readiness(ready=False, message=f"models are being prepared: {names}")
+
+    def pending_reason(self, model_name: str) -> str | None:
+        """Say why an assigned model does not answer; None for a name that is not assigned."""
+        for keeper in self._keepers.values():
+            if keeper.assignment is not None and keeper.assignment.model_name == model_name:
+                return f"{keeper.reason}: {keeper.message}" if keeper.message else str(keeper.reason)
+        return None
+
+    async def run(self) -> None:
+        """Write down and tidy up after changes, until cancelled; both need the disk and so run in a thread."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            remembered = self._remembered = self._remembered.model_copy(
+                update={"last_good": self._last_good()}
+            )
+            keep = self._needed_digests()
+            await asyncio.to_thread(self._memory.write, remembered)
+            removed = await asyncio.to_thread(self._tools.store.collect_garbage, keep)
+            if removed:
+                logger.info("files removed that nothing needs", extra={"digests": removed})
+
+    async def close(self) -> None:
+        """Stop all keepers."""
+        await asyncio.gather(*(keeper.close() for keeper in self._keepers.values()), *self._closing)
+
+    def _take_spec(self, spec: NodeInferenceSpec) -> None:
+        self.spec_known = True
+        wanted = {_key(assignment): assignment for assignment in spec.assignments}
+        for key in self._keepers.keys() - wanted.keys():
+            self._drop(key)
+        users = Counter(assignment.model_name for assignment in spec.assignments)
+        taken: set[str] = set()
+        for key in sorted(wanted):
+            assignment = wanted[key]
+            keeper = self._keepers.get(key)
+            if keeper is None:
+                keeper = ModelKeeper(self._tools, self._remembered.last_good.get(key))
+                self._keepers[key] = keeper
+            if users[assignment.model_name] > 1 and assignment.model_name in taken:
+                keeper.refuse(
+                    assignment,
+                    Reason.MODEL_NAME_CONFLICT,
+                    f"another deployment on this node already serves under the name {assignment.model_name!r}",
+                )
+            else:
+                taken.add(assignment.model_name)
+                keeper.want(assignment)
+        self.notice()
+
+    def _drop(self, key: str) -> None:
+        keeper = self._keepers.pop(key)
+        task = asyncio.get_running_loop().create_task(keeper.close(), name=f"drop-{key}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        if keeper.assignment is not None:
+            logger.info("model no longer assigned", extra={"model": keeper.assignment.model_name})
+            self._on_dropped(keeper.assignment.model_name)
+
+    def _update_ready(self) -> None:
+        if not self._ready and self.spec_known:
+            self._ready = all(keeper.settled for keeper in self._keepers.values())
+
+    def _last_good(self) -> dict[str, Assignment]:
+        return {
+            key: keeper.last_good for key, keeper in self._keepers.items() if keeper.last_good is not None
+        }
+
+    def _needed_digests(self) -> set[str]:
+        needed: set[str] = set()
+        for keeper in self._keepers.values():
+            for assignment in (keeper.assignment, keeper.last_good):
+                if assignment is not None:
+                    needed.add(assignment.sha256)
+            if keeper.served is not None:
+                needed.add(keeper.served.sha256)
+        return needed
+
+
+def _key(assignment: Assignment) -> str:
+    return f"{assignment.namespace}/{assignment.deployment}"

@@ -1,0 +1,86 @@
+"""The first timed runs of a model: they fill ONNX Runtime's arenas and caches, and give the first measured latency."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from fleetfit_api.node_inference import Measured, MeasurementSource
+
+from fleetfit_runtime.engine.latency import summarise
+from fleetfit_runtime.engine.load_errors import classify_warm_up_error
+from fleetfit_runtime.engine.session import Array, ModelSession, TensorSpec
+
+Clock = Callable[[], float]
+
+LEAST_RUNS = 5
+MOST_RUNS = 200
+USUAL_RUNS = 30
+FAST_BUDGET_S = 0.1
+BUDGET_S = 1.5
+_SEED = 1
+# A graph with variable height and width refuses 1x1; these are the sizes that models commonly take.
+_VARIABLE_SIZES = (1, 16, 64, 224)
+
+
+def warm_up(model: ModelSession, clock: Clock = time.perf_counter) -> Measured:
+    """Run a model on made-up inputs until its time is known.
+
+    The first run is not counted, since it allocates. At least five runs are; then at most 30 or 1.5 s, or for a fast
+    model as many as fit in 0.1 s.
+
+    Raises:
+        ModelFailure: the model cannot be run.
+    """
+    names = [output.name for output in model.outputs]
+    inputs = _working_inputs(model, names)
+    durations_s: list[float] = []
+    begun = clock()
+    while not _enough(len(durations_s), clock() - begun):
+        start = clock()
+        model.session.run(names, inputs)
+        durations_s.append(clock() - start)
+    return summarise(durations_s, MeasurementSource.WARM_UP)
+
+
+def _enough(runs: int, elapsed_s: float) -> bool:
+    if runs < LEAST_RUNS:
+        return False
+    if runs < USUAL_RUNS:
+        return elapsed_s >= BUDGET_S
+    return runs >= MOST_RUNS or elapsed_s >= FAST_BUDGET_S
+
+
+def _working_inputs(model: ModelSession, names: Sequence[str]) -> dict[str, Array]:
+    last_error: Exception | None = None
+    for inputs in _candidate_inputs(model.inputs):
+        try:
+            model.session.run(names, inputs)
+        except Exception as error:
+            last_error = last_error or error
+        else:
+            return inputs
+    raise classify_warm_up_error(last_error or RuntimeError("no inputs"))
+
+
+def _candidate_inputs(specs: Sequence[TensorSpec]) -> Iterator[dict[str, Array]]:
+    rng = np.random.default_rng(_SEED)
+    sizes = _VARIABLE_SIZES if any(-1 in spec.shape[1:] for spec in specs) else _VARIABLE_SIZES[:1]
+    for size in sizes:
+        yield {spec.name: _made_up(spec, size, rng) for spec in specs if spec.required}
+
+
+def _made_up(spec: TensorSpec, variable_size: int, rng: np.random.Generator) -> Array:
+    if spec.tensor_type is None:
+        raise classify_warm_up_error(
+            TypeError(f"input {spec.name!r} has the type {spec.onnx_type}, which the protocol cannot carry")
+        )
+    shape = [size if size >= 0 else variable_size for size in spec.shape]
+    if spec.shape and spec.shape[0] == -1:
+        shape[0] = 1  # a batch of one
+    dtype = spec.tensor_type.dtype
+    if dtype.kind == "f":
+        # Not zeros: a processor may take a shorter way through them.
+        return rng.random(shape, dtype=np.float32).astype(dtype)
+    if dtype.kind == "O":
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, dtype=dtype)  # Zero is an index that every embedding has.

@@ -1,0 +1,1 @@
+"""What the runtime tells people and Prometheus about itself: metrics and the log."""
