@@ -44,7 +44,7 @@ class NodeConfig(BaseModel):
     )
     feature_kubeconfig: Path = Field(
         description="credentials that may label nodes, for labels that NodeRestriction denies a kubelet, such as "
-        "feature.node.kubernetes.io; used as Node Feature Discovery uses its own"
+        "node-role.kubernetes.io; used as Node Feature Discovery uses its own"
     )
     ca_cert: Path = Field(description="CA of the fleet; signs the API server, the nodes and all clients")
     serving_cert: Path = Field(description="serving certificate of the kubelet server, for address and name")

@@ -1,0 +1,1 @@
+"""Building the control plane's programs from their Go modules, once, into a cache outside the work tree."""
