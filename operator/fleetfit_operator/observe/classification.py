@@ -11,7 +11,7 @@ from fleetfit_api.quantity import parse_quantity
 from fleetfit_operator.fleet.snapshot import Node
 
 # As Go's strconv.ParseInt reads it; Python's int() also takes blanks, underscores and other scripts' digits.
-_WHOLE_NUMBER = re.compile(r"^[+-]?[0-9]{1,19}$")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def classify(node: Node, classes: Iterable[HardwareClass]) -> HardwareClass | None:
@@ -55,7 +55,11 @@ def matches_requirement(labels: Mapping[str, str], requirement: LabelRequirement
 
 def _compares(value: str | None, requirement: LabelRequirement) -> bool:
     bound = requirement.values[0] if len(requirement.values) == 1 else None
-    if value is None or bound is None or not (_WHOLE_NUMBER.match(value) and _WHOLE_NUMBER.match(bound)):
+    if (
+        value is None
+        or bound is None
+        or not (_WHOLE_NUMBER.fullmatch(value) and _WHOLE_NUMBER.fullmatch(bound))
+    ):
         return False
     if requirement.operator is SelectorOperator.GT:
         return int(value) > int(bound)

@@ -43,9 +43,11 @@ def _ready_condition(status: Mapping[str, Any]) -> Mapping[str, Any]:
 def _capacity(quantities: Mapping[str, Any]) -> dict[str, float]:
     capacity = {}
     for resource, quantity in quantities.items():
+        if not isinstance(quantity, int | float | str):
+            continue
         try:
             capacity[resource] = parse_quantity(quantity)
-        except (ValueError, TypeError):
+        except ValueError:
             continue
     return capacity
 
