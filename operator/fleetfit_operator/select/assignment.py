@@ -15,6 +15,7 @@ from fleetfit_operator.fleet.progress import Target
 from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.select.failures import failed_variants
 from fleetfit_operator.select.policy import Policy
+from fleetfit_operator.select.qoe import qoe_gain
 
 _REASON_CHARACTERS = 2048
 
@@ -90,7 +91,7 @@ def _tells_something_new(policy: Policy, current: Assignment, chosen: Candidate)
     old, new = current.predicted, _prediction(chosen)
     if old is None or new is None:
         return old != new
-    return old.evidence != new.evidence or abs(old.qoe - new.qoe) > policy.spec.selection.hysteresis
+    return old.evidence != new.evidence or abs(qoe_gain(old.qoe, new.qoe)) > policy.spec.selection.hysteresis
 
 
 def _prediction(candidate: Candidate | None) -> Prediction | None:

@@ -24,6 +24,7 @@ from fleetfit_operator.select import explanation
 from fleetfit_operator.select.candidates import Field, field_of
 from fleetfit_operator.select.pins import pin_for
 from fleetfit_operator.select.policy import Policy
+from fleetfit_operator.select.qoe import qoe_gain
 
 
 def choose(
@@ -62,7 +63,7 @@ def _stay_or_change(
     selection = policy.spec.selection
     if best is kept:
         return _best(policy, field)
-    if best.qoe - kept.qoe <= selection.hysteresis:
+    if qoe_gain(kept.qoe, best.qoe) <= selection.hysteresis:
         reason = explanation.hysteresis_sentence(policy.spec.qoe, kept, best, selection.hysteresis)
         return _choice(field, kept, reason)
     remaining_s = _dwell_remaining_s(policy, current, now)

@@ -23,3 +23,8 @@ def quality_of_experience(qoe: Qoe, accuracy: float, best_accuracy: float, laten
     latency_share = min(1.0, target_s / latency_p95_s) if latency_p95_s > 0 else 1.0
     value: float = accuracy_share**qoe.weights.accuracy * latency_share**qoe.weights.latency
     return round(min(1.0, max(0.0, value)), _DECIMALS)
+
+
+def qoe_gain(from_qoe: float, to_qoe: float) -> float:
+    """Return by how much a QoE is better, without the rounding noise that a difference brings back."""
+    return round(to_qoe - from_qoe, _DECIMALS)
