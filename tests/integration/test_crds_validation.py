@@ -1,0 +1,194 @@
+"""The API server refuses bad objects with a sentence, and fills the same defaults as the models."""
+
+from typing import Any
+
+import pytest
+from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
+from fleetfit_api.base import Resource
+from fleetfit_kube import ApiClient
+from fleetfit_kube.errors import Invalid
+from fleetfit_kube.resources import NAMESPACES, resource_of
+
+NAMESPACE = "crds-validation"
+SHA256 = "0123456789abcdef" * 4
+VARIANT = {
+    "name": "cnn8-int8", "uri": "cnn8.onnx", "sha256": SHA256, "sizeBytes": 10, "precision": "int8", "accuracy": 0.9,
+}  # fmt: skip
+RUNTIME = {"image": "fleetfit/runtime:1", "providers": ["CPUExecutionProvider"]}
+SUITE_REF = {"suiteRef": {"name": "digits"}}
+ASSIGNMENT = {
+    "namespace": "default", "deployment": "digits", "modelName": "digits", "suite": "digits", "variant": "cnn8-int8",
+    "precision": "int8", "uri": "http://models/cnn8.onnx", "sha256": SHA256, "sizeBytes": 10,
+}  # fmt: skip
+
+
+def suite(**changes: Any) -> dict[str, Any]:
+    return {"storageUri": "http://models", "variants": [{**VARIANT, **changes}]}
+
+
+def deployment(**parts: Any) -> dict[str, Any]:
+    return {**SUITE_REF, **parts}
+
+
+def affinity(**requirement: Any) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/arch", **requirement}]}]
+    return deployment(nodeAffinity={"nodeSelectorTerms": terms})
+
+
+def hardware_class(**parts: Any) -> dict[str, Any]:
+    return {"runtime": RUNTIME, **parts}
+
+
+GOOD = [
+    (ModelSuite, suite()),
+    (ModelSuite, {"variants": [{**VARIANT, "uri": "file:///models/cnn8.onnx"}]}),
+    (ModelSuite, suite(requirements={"memoryBytes": 1 << 40, "providers": ["CUDAExecutionProvider"]})),
+    (InferenceDeployment, SUITE_REF),
+    (InferenceDeployment, deployment(rollout={"maxUnavailable": 3})),
+    (InferenceDeployment, deployment(rollout={"maxUnavailable": "100%"})),
+    (
+        InferenceDeployment,
+        deployment(selection={"pins": [{"name": "a", "variant": "v", "nodeNames": ["n1"]}]}),
+    ),
+    (InferenceDeployment, deployment(serving={"modelName": "Digits_v1.2"})),
+    (InferenceDeployment, affinity(operator="Gt", values=["4"])),
+    (InferenceDeployment, affinity(operator="Exists")),
+    (HardwareClass, hardware_class()),
+    (HardwareClass, hardware_class(match=[{"capacity": [{"resource": "memory", "atLeast": "4Gi"}]}])),
+    (HardwareClass, hardware_class(match=[{"capacity": [{"resource": "nvidia.com/gpu"}]}])),
+    (HardwareClass, {"runtime": {**RUNTIME, "resources": {"limits": {"cpu": 1, "memory": "1.5Gi"}}}}),
+    (NodeInference, {}),
+    (NodeInference, {"hardwareClass": "x86-cpu", "leaderEpoch": 7, "assignments": [ASSIGNMENT]}),
+]
+
+BAD = [
+    (ModelSuite, {"variants": [VARIANT]}, "variants with a relative uri need spec.storageUri"),
+    (
+        ModelSuite,
+        {**suite(), "storageUri": "s3://b"},
+        "spec.storageUri must begin with http://, https:// or file://",
+    ),
+    (
+        ModelSuite,
+        suite(uri="s3://b/a"),
+        "a variant's uri must begin with http://, https:// or file://, or be relative",
+    ),
+    (ModelSuite, suite(uri="../../etc/passwd"), "a variant's uri must not contain '..'"),
+    (ModelSuite, suite(sha256="abc"), "sha256 must be 64 lower-case hexadecimal digits"),
+    (ModelSuite, suite(name="CNN 8"), "a variant's name must be lower-case letters, digits, '-' and '.'"),
+    (ModelSuite, suite(precision="fp64"), 'supported values: "fp32", "fp16", "bf16", "int8", "int4"'),
+    (ModelSuite, suite(accuracy=98.5), "should be less than or equal to 1"),
+    (ModelSuite, suite(sizeBytes=0), "should be greater than or equal to 1"),
+    (ModelSuite, {"storageUri": "http://models", "variants": []}, "should have at least 1 items"),
+    (ModelSuite, {"storageUri": "http://models", "variants": [VARIANT, VARIANT]}, "Duplicate value"),
+    (ModelSuite, {**suite(), "modelFormat": {"name": "pickle"}}, "the only model format is onnx"),
+    (InferenceDeployment, {}, "spec.suiteRef: Required value"),
+    (InferenceDeployment, deployment(qoe={"latencyTargetMilliseconds": 0}), "should be greater than 0"),
+    (
+        InferenceDeployment,
+        deployment(qoe={"constraints": {"maxLatencyMilliseconds": 99}}),
+        "constraints.maxLatencyMilliseconds must not be below latencyTargetMilliseconds",
+    ),
+    (
+        InferenceDeployment,
+        deployment(rollout={"maxUnavailable": 0}),
+        "maxUnavailable must be a number of at least 1",
+    ),
+    (InferenceDeployment, deployment(rollout={"maxUnavailable": "0%"}), "or a percentage from 1% to 100%"),
+    (InferenceDeployment, deployment(rollout={"maxUnavailable": "101%"}), "or a percentage from 1% to 100%"),
+    (InferenceDeployment, deployment(rollout={"maxUnavailable": "3"}), "or a percentage from 1% to 100%"),
+    (
+        InferenceDeployment,
+        deployment(selection={"pins": [{"name": "a", "variant": "v"}]}),
+        "a pin needs nodeNames or nodeSelector",
+    ),
+    (
+        InferenceDeployment,
+        deployment(selection={"pins": [{"name": "A b", "variant": "v", "nodeNames": ["n"]}]}),
+        "a pin's name must be lower-case letters",
+    ),
+    (InferenceDeployment, deployment(serving={"modelName": "a/b"}), "modelName must be letters, digits"),
+    (InferenceDeployment, affinity(operator="In"), "operator In and NotIn need at least one entry in values"),
+    (
+        InferenceDeployment,
+        affinity(operator="Exists", values=["a"]),
+        "operator Exists and DoesNotExist take no values",
+    ),
+    (
+        InferenceDeployment,
+        affinity(operator="Gt", values=["four"]),
+        "take exactly one whole number in values",
+    ),
+    (
+        HardwareClass,
+        hardware_class(match=[{}]),
+        "a match term needs at least one entry in labels or capacity",
+    ),
+    (
+        HardwareClass,
+        {"runtime": {**RUNTIME, "providers": ["CUDA"]}},
+        "a provider is named as ONNX Runtime does",
+    ),
+    (HardwareClass, {"runtime": {**RUNTIME, "providers": []}}, "should have at least 1 items"),
+    (HardwareClass, hardware_class(priority=1001), "should be less than or equal to 1000"),
+    (
+        HardwareClass,
+        hardware_class(match=[{"capacity": [{"resource": "memory", "atLeast": "4GiB"}]}]),
+        "spec.match[0].capacity[0].atLeast",
+    ),
+    (NodeInference, {"assignments": [ASSIGNMENT, ASSIGNMENT]}, "Duplicate value"),
+    (NodeInference, {"assignments": [{**ASSIGNMENT, "sha256": "x"}]}, "spec.assignments[0].sha256"),
+]
+
+
+@pytest.fixture
+async def client(admin: ApiClient) -> ApiClient:
+    """Return the administrator's client, with this file's namespace in place."""
+    await admin.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}}, field_manager="test")
+    return admin
+
+
+def document(kind: type[Resource], spec: dict[str, Any], name: str = "probe") -> dict[str, Any]:
+    namespace = {"namespace": NAMESPACE} if kind.NAMES.namespaced else {}
+    resource = resource_of(kind)
+    metadata = {"name": f"crds-validation-{name}", **namespace}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize(("kind", "spec"), GOOD, ids=lambda value: getattr(value, "__name__", ""))
+async def test_a_good_object_is_accepted_with_the_defaults_of_the_models(
+    client: ApiClient, kind: type[Resource], spec: dict[str, Any]
+) -> None:
+    wanted = document(kind, spec, name="good")
+    metadata = wanted["metadata"]
+    stored = await client.create(resource_of(kind), wanted)
+    await client.delete(resource_of(kind), metadata["name"], metadata.get("namespace", ""))
+
+    assert (
+        kind.model_validate(stored).model_dump()["spec"] == kind.model_validate(wanted).model_dump()["spec"]
+    )
+
+
+@pytest.mark.parametrize(("kind", "spec", "sentence"), BAD, ids=[f"{k.__name__}-{s[:40]}" for k, _, s in BAD])
+async def test_a_bad_object_is_refused_with_a_sentence(
+    client: ApiClient, kind: type[Resource], spec: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await client.create(resource_of(kind), document(kind, spec))
+    assert sentence in refusal.value.message
+
+
+async def test_the_api_server_fills_defaults_that_users_see(client: ApiClient) -> None:
+    wanted = document(InferenceDeployment, SUITE_REF, name="defaults")
+    stored = await client.create(resource_of(InferenceDeployment), wanted)
+    await client.delete(resource_of(InferenceDeployment), wanted["metadata"]["name"], NAMESPACE)
+
+    assert stored["spec"]["qoe"]["latencyTargetMilliseconds"] == 100
+    assert stored["spec"]["rollout"] == {
+        "canary": {"nodesPerClass": 1},
+        "maxFailedNodes": 0,
+        "maxUnavailable": "25%",
+        "paused": False,
+        "progressDeadlineSeconds": 600,
+    }
+    assert "status" not in stored
