@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from examples.digits.networks import (
     CLASSES,
@@ -30,7 +32,7 @@ from examples.digits.weights import Weights
 _OPSET = 18
 _IR_VERSION = 9
 _CALIBRATION_BATCH = 64
-_INTEGER_OPERATORS = ["Conv", "Add", "GlobalAveragePool", "Gemm"]
+_INTEGER_OPERATORS = ["Conv", "Relu", "Add", "GlobalAveragePool", "Gemm"]
 
 
 class OnnxOperators:
@@ -170,6 +172,14 @@ def write_int8(source: Path, target: Path, images: NDArray[np.float32]) -> None:
     Weights keep to seven bits, so that processors with and without VNNI give the same numbers. The classifier,
     a ten-thousandth of the work, stays float32: quantised logits would tie.
     """
+    with TemporaryDirectory() as directory:
+        prepared = Path(directory) / "prepared.onnx"
+        # Only the shapes are wanted of it: folded or fused nodes would be other than those that were trained.
+        quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        _quantise(prepared, target, images)
+
+
+def _quantise(source: Path, target: Path, images: NDArray[np.float32]) -> None:
     quantize_static(
         source,
         target,

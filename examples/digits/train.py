@@ -57,14 +57,16 @@ def _train_all(digits: Digits, begin_s: float) -> dict[str, Trained]:
     trained = {name: _from_scratch(name, *plan, digits, begin_s) for name, plan in _SINGLE_STAGE.items()}
     # Convolutions fit every resolution: most is learnt on small images, at a quarter of the cost.
     network, weights = _from_scratch(
-        "residual-wide, 16 pixels", with_resize(RESIDUAL_WIDE, 2), Schedule(24, 3e-3), digits, begin_s
+        "residual-wide, 16 pixels", with_resize(RESIDUAL_WIDE, 2), Schedule(14, 3e-3), digits, begin_s
     )
     weights = train(
-        RESIDUAL_WIDE, weights, digits, Schedule(3, 1e-3, seed=1), _report("residual-wide", begin_s)
+        RESIDUAL_WIDE, weights, digits, Schedule(10, 2e-3, seed=1), _report("residual-wide", begin_s)
     )
     trained["residual-wide"] = RESIDUAL_WIDE, weights
     network, weights = prune_channels(RESIDUAL_WIDE, weights, _KEPT_SHARE)
-    weights = train(network, weights, digits, Schedule(3, 1e-3, seed=2), _report("residual-pruned", begin_s))
+    weights = train(
+        network, weights, digits, Schedule(5, 1.5e-3, seed=2), _report("residual-pruned", begin_s)
+    )
     trained["residual-pruned"] = network, weights
     return trained
 

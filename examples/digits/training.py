@@ -55,7 +55,6 @@ def train(
         targets = optax.smooth_labels(jax.nn.one_hot(labels, CLASSES), _LABEL_SMOOTHING)
         return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
-    @jax.jit
     def step(
         current: dict[str, jax.Array], state: optax.OptState, images: jax.Array, labels: jax.Array
     ) -> tuple[dict[str, jax.Array], optax.OptState, jax.Array]:
@@ -63,23 +62,25 @@ def train(
         updates, state = optimizer.update(gradient, state, current)
         return optax.apply_updates(current, updates), state, value
 
+    fast_step, fast_augment = jax.jit(step), jax.jit(augment)
     current = {name: jnp.asarray(value) for name, value in weights.items()}
     state = optimizer.init(current)
     generator = np.random.default_rng(schedule.seed)
     key = jax.random.key(schedule.seed)
     for epoch in range(schedule.epochs):
         key, augment_key = jax.random.split(key)
-        images = augment(augment_key, jnp.asarray(digits.images))
+        images = fast_augment(augment_key, jnp.asarray(digits.images))
         order = generator.permutation(len(digits))[: steps_per_epoch * schedule.batch_size]
         losses = []
         for batch in order.reshape(steps_per_epoch, schedule.batch_size):
-            current, state, value = step(current, state, images[batch], jnp.asarray(digits.labels[batch]))
+            current, state, value = fast_step(
+                current, state, images[batch], jnp.asarray(digits.labels[batch])
+            )
             losses.append(float(value))
         progress(epoch + 1, schedule.epochs, float(np.mean(losses)))
     return {name: np.asarray(value, np.float32) for name, value in current.items()}
 
 
-@jax.jit
 def augment(key: jax.Array, images: jax.Array) -> jax.Array:
     """Shift, turn and stretch every image a little, as another writer might have written it."""
     count = images.shape[0]
