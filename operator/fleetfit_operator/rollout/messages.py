@@ -46,7 +46,8 @@ def message_of(state: ClassNodes, phase: ClassPhase) -> str:
 
 
 def _complete(state: ClassNodes) -> str:
-    text = f"nodes serve {_variants(state)}" if state.ready_by_target else "no node has a variant"
+    variants = _variants(state)
+    text = f"nodes serve {variants}" if variants else "no node serves a variant"
     without = [node for node in state.present if destination(node) is None]
     if without:
         text += f"; no variant for {_names(without)}"
@@ -97,7 +98,11 @@ def _absent(state: ClassNodes) -> str:
 
 
 def _variants(state: ClassNodes) -> str:
-    counts = Counter({target.variant: count for target, count in state.ready_by_target.items()})
+    counts = Counter(
+        node.assigned.variant
+        for node in state.present
+        if node.assigned is not None and state.standings[node.name] is Standing.READY
+    )
     return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
 
 
