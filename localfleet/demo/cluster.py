@@ -169,6 +169,12 @@ async def read_suite(client: ApiClient, namespace: str, name: str) -> ModelSuite
     return ModelSuite.model_validate(await client.get(MODEL_SUITES, name, namespace))
 
 
+async def read_reports(client: ApiClient) -> dict[str, NodeInference]:
+    """Return what all nodes run and report, by node."""
+    listed = await client.list(NODE_INFERENCES)
+    return {item["metadata"]["name"]: NodeInference.model_validate(item) for item in listed.items}
+
+
 async def describe_trouble(client: ApiClient) -> str:
     """Return a few lines on what is not as it should be, for an error message."""
     lines = []

@@ -4,7 +4,6 @@ Knows the protocol and nothing of Kubernetes, so that the figures are those of a
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -117,14 +116,11 @@ class TrafficClient:
         scores = np.asarray(answer["outputs"][0]["data"], dtype=np.float64).reshape(-1)
         tally.add_answer(answer.get("model_version", ""), int(scores.argmax()) == label)
 
-    async def classify_all(
-        self, endpoint: Endpoint, images: Images, labels: Labels, on_answer: Callable[[], None]
-    ) -> Tally:
+    async def classify_all(self, endpoint: Endpoint, images: Images, labels: Labels) -> Tally:
         """Send every image once, one after the other, as one user would."""
         tally = Tally()
         for image, label in zip(images, labels, strict=True):
             await self.classify(endpoint, image[np.newaxis], int(label), tally)
-            on_answer()
         return tally
 
     async def classify_until(
