@@ -124,7 +124,7 @@ class Reflector(Generic[T]):
         while True:
             try:
                 if must_list:
-                    await self._list()
+                    await self._list(is_truth=True)
                     must_list = False
                 began_s = self._now_s()
                 must_list = await self._watch_until_relist(backoff)
@@ -144,7 +144,21 @@ class Reflector(Generic[T]):
         if _version(document) > self._stream_version:
             self._upsert(document)
 
-    async def _list(self) -> None:
+    async def refresh(self) -> None:
+        """List at once, beside the watch, for a decision that must not rest on what the watch has not told yet.
+
+        Raises:
+            ApiError: the list failed.
+        """
+        await self._list()
+
+    async def _list(self, *, is_truth: bool = False) -> None:
+        """Take a list.
+
+        Args:
+            is_truth: Take it even if it is older than what is known. The watch begins after it and repairs what it
+                undoes; and after a restore of the cluster from a backup all versions are older.
+        """
         objects = await self._client.list(
             self.resource,
             self._options.namespace,
@@ -153,6 +167,10 @@ class Reflector(Generic[T]):
             limit=self._options.page_size,
         )
         listed_version = _number(objects.resource_version)
+        if listed_version < self._stream_version:
+            if not is_truth:
+                return
+            self._versions = dict.fromkeys(self._versions, 0)
         seen = set()
         for document in objects.items:
             seen.add(_key(document))
@@ -191,12 +209,17 @@ class Reflector(Generic[T]):
 
     def _take(self, event: WatchEvent) -> None:
         version = _version(event.object)
+        if event.type == "BOOKMARK":
+            self._stream_version = max(self._stream_version, version)
+            return
+        if version <= self._stream_version:
+            return  # a refresh has overtaken the watch
         if event.type == "DELETED":
             if version >= self._versions.get(_key(event.object), 0):
                 self._remove(_key(event.object))
-        elif event.type != "BOOKMARK":
+        else:
             self._upsert(event.object)
-        self._stream_version = max(self._stream_version, version)
+        self._stream_version = version
 
     def _upsert(self, document: dict[str, Any]) -> None:
         key, version = _key(document), _version(document)
