@@ -1,8 +1,11 @@
-"""A container's environment from its pod, the config maps and the secrets it refers to. Pure: the caller has fetched them."""
+"""A container's environment from its pod, the config maps and the secrets it refers to.
+
+Pure: the caller has fetched them.
+"""
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,6 +46,11 @@ class PodFacts:
     config: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
 
+def unchanged(text: str) -> str:
+    """Rewrite nothing."""
+    return text
+
+
 def config_refs(container: Manifest) -> Iterator[ConfigRef]:
     """Yield the config maps and secrets that the container's environment refers to."""
     for source in container.get("envFrom") or []:
@@ -69,9 +77,14 @@ def config_values(manifest: Manifest) -> dict[str, str]:
 
 
 def container_environment(
-    container: Manifest, facts: PodFacts, inherited: Mapping[str, str]
+    container: Manifest,
+    facts: PodFacts,
+    inherited: Mapping[str, str],
+    rewrite: Callable[[str], str] = unchanged,
 ) -> dict[str, str]:
     """Return the container's variables on top of the inherited ones.
+
+    Values are rewritten before references in them are expanded, so that what the node itself has set stays as it is.
 
     Raises:
         MissingConfigError: something that is not optional does not exist.
@@ -79,11 +92,14 @@ def container_environment(
     """
     variables = dict(inherited)
     for source in container.get("envFrom") or []:
-        variables.update(_from_source(source, facts))
+        variables.update((key, rewrite(value)) for key, value in _from_source(source, facts).items())
     for variable in container.get("env") or []:
-        value = _variable_value(variable, container, facts, variables)
-        if value is not None:
-            variables[variable["name"]] = value
+        if variable.get("valueFrom"):
+            value = _referenced_value(variable, container, facts)
+            if value is not None:
+                variables[variable["name"]] = rewrite(value)
+        else:
+            variables[variable["name"]] = expand(rewrite(variable.get("value") or ""), variables)
     return variables
 
 
@@ -107,12 +123,8 @@ def _lookup(facts: PodFacts, kind: str, reference: Manifest) -> Mapping[str, str
     raise MissingConfigError(f"{kind.lower()} {reference['name']!r} not found")
 
 
-def _variable_value(
-    variable: Manifest, container: Manifest, facts: PodFacts, variables: Mapping[str, str]
-) -> str | None:
-    value_from = variable.get("valueFrom")
-    if not value_from:
-        return expand(variable.get("value") or "", variables)
+def _referenced_value(variable: Manifest, container: Manifest, facts: PodFacts) -> str | None:
+    value_from = variable["valueFrom"]
     if reference := value_from.get("fieldRef"):
         return field_value(facts.pod, facts.host_ip, reference["fieldPath"])
     if reference := value_from.get("resourceFieldRef"):

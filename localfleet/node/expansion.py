@@ -1,7 +1,7 @@
 """Kubernetes' `$(VAR)` expansion, for arguments and environment values. Pure.
 
-The rules are the API's: `$(VAR)` is replaced where VAR is defined and left alone where it is not, `$$` is one dollar sign,
-so `$$(VAR)` is the text `$(VAR)`, and any other dollar sign stands for itself.
+The rules are the API's: `$(VAR)` is replaced where VAR is defined and left alone where it is not, `$$` is one dollar
+sign, so `$$(VAR)` is the text `$(VAR)`, and any other dollar sign stands for itself.
 """
 
 import re

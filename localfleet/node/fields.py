@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 from fleetfit_api.quantity import parse_quantity
+
 from localfleet.node.manifest import Manifest
 
 _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")

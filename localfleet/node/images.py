@@ -20,7 +20,7 @@ def image_repository(image: str) -> str:
 def resolve_image(image: str, commands: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the command that stands in for an image.
 
-    A registry in front of the repository makes no difference: `registry.example/fleetfit/runtime:1` is `fleetfit/runtime`.
+    A registry in front makes no difference: `registry.example/fleetfit/runtime:1` is `fleetfit/runtime`.
 
     Raises:
         UnknownImageError: no command is known for the image.

@@ -1,7 +1,7 @@
 """Access to the parts of a pod that the node reads.
 
-Pods stay the dictionaries that the API server sends: the node uses a small part of a very large schema, and a typed copy
-of it would be one more thing to keep in step.
+Pods stay the dictionaries that the API server sends: the node uses a small part of a very large schema, and a typed
+copy of it would be one more thing to keep in step.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Mount paths become local paths: without root a process node has no mount namespace of its own. Pure.
 
-A pod's container is told paths by its environment and its arguments. The node replaces each mount path that it finds there
-by the local directory of the volume.
+A pod's container is told paths by its environment and its arguments. The node replaces each mount path that it finds
+there by the local directory of the volume.
 """
 
 import re

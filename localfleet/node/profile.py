@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
 from fleetfit_api.quantity import parse_quantity
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PROFILES_DIR: Final = Path(__file__).parent.parent / "profiles"
 FLEETS_DIR: Final = PROFILES_DIR / "fleets"
@@ -41,7 +40,9 @@ class NodeInfo(_Strict):
 class NodeProfile(_Strict):
     """One make of edge node."""
 
-    name: str = Field(pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40, description="Name of the profile.")
+    name: str = Field(
+        pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40, description="Name of the profile."
+    )
     description: str = Field(description="Which hardware this is.")
     not_simulated: list[str] = Field(
         min_length=1, description="What the hardware has and a process on this machine does not, honestly."
@@ -51,13 +52,18 @@ class NodeProfile(_Strict):
         default={}, description="Labels that the kubelet sets besides hostname, architecture and system."
     )
     feature_labels: dict[str, str] = Field(
-        default={}, description="Labels that NFD, device plugins and labellers set with an identity of their own."
+        default={},
+        description="Labels that NFD, device plugins and labellers set with an identity of their own.",
     )
-    capacity: dict[str, str] = Field(description="Capacity: cpu, memory, ephemeral-storage, extended resources.")
+    capacity: dict[str, str] = Field(
+        description="Capacity: cpu, memory, ephemeral-storage, extended resources."
+    )
     system_reserved: dict[str, str] = Field(
         default={}, description="What capacity has over allocatable, by resource."
     )
-    cpu_quota: float = Field(gt=0, le=64, description="Cores of this machine that all pods of the node share.")
+    cpu_quota: float = Field(
+        gt=0, le=64, description="Cores of this machine that all pods of the node share."
+    )
 
     @model_validator(mode="after")
     def _capacity_is_quantities(self) -> Self:
@@ -86,7 +92,9 @@ class NodeProfile(_Strict):
 class FleetNode(_Strict):
     """A node of a fleet."""
 
-    name: str = Field(pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63, description="Name of the node.")
+    name: str = Field(
+        pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63, description="Name of the node."
+    )
     profile: str = Field(description="Name of its profile.")
 
 
