@@ -135,11 +135,13 @@ class Agent:
             remembered = self._remembered = self._remembered.model_copy(
                 update={"last_good": self._last_good()}
             )
-            keep = self._needed_digests()
+            # Remembered first: a restart in between must find the files that its memory names.
             await asyncio.to_thread(self._memory.write, remembered)
-            removed = await asyncio.to_thread(self._tools.store.collect_garbage, keep)
+            removed = self._tools.store.discard_unneeded(self._needed_digests())
+            await asyncio.to_thread(self._tools.store.empty_trash)
             if removed:
                 logger.info("files removed that nothing needs", extra={"digests": removed})
+                self.changed.set()  # the free space that is reported
 
     async def close(self) -> None:
         """Stop all keepers."""
@@ -173,10 +175,14 @@ class Agent:
         keeper = self._keepers.pop(key)
         task = asyncio.get_running_loop().create_task(keeper.close(), name=f"drop-{key}")
         self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task.add_done_callback(self._dropped)
         if keeper.assignment is not None:
             logger.info("model no longer assigned", extra={"model": keeper.assignment.model_name})
             self._on_dropped(keeper.assignment.model_name)
+
+    def _dropped(self, task: "asyncio.Task[None]") -> None:
+        self._closing.discard(task)
+        self.notice()
 
     def _update_ready(self) -> None:
         if not self._ready and self.spec_known:

@@ -47,6 +47,7 @@ class BlobStore:
     def __init__(self, directory: Path, free_bytes: FreeSpace = disk_free_bytes) -> None:
         self._blobs = directory / "blobs"
         self._partial = directory / "partial"
+        self._trash = directory / "trash"
         self._free_bytes = free_bytes
 
     def open(self) -> None:
@@ -55,8 +56,8 @@ class BlobStore:
         Raises:
             OSError: the directory cannot be created or written.
         """
-        self._blobs.mkdir(parents=True, exist_ok=True)
-        self._partial.mkdir(parents=True, exist_ok=True)
+        for folder in (self._blobs, self._partial, self._trash):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
         """Return where the blob is or would be."""
@@ -111,15 +112,22 @@ class BlobStore:
         """Return the bytes that the store's files take."""
         return sum(_size(path) for folder in (self._blobs, self._partial) for path in folder.iterdir())
 
-    def collect_garbage(self, keep: Collection[str]) -> list[str]:
-        """Remove every blob and partial file whose digest is not in `keep`; return the digests removed."""
+    def discard_unneeded(self, keep: Collection[str]) -> list[str]:
+        """Move every file whose digest is not in `keep` out of the way and return the digests of the blobs among them.
+
+        Call it on the event loop: it only renames, and a download that begins a moment later must not lose its file.
+        """
         removed = [path.stem for path in self._blobs.iterdir() if path.stem not in keep]
-        for digest in removed:
-            self.path(digest).unlink(missing_ok=True)
-        for path in self._partial.iterdir():
-            if path.name not in keep:
-                path.unlink(missing_ok=True)
+        unneeded = [self.path(digest) for digest in removed]
+        unneeded += [path for path in self._partial.iterdir() if path.name not in keep]
+        for path in unneeded:
+            path.replace(self._trash / path.name)
         return sorted(removed)
+
+    def empty_trash(self) -> None:
+        """Delete what was moved out of the way; blocks, since a large file on an SD card takes its time."""
+        for path in self._trash.iterdir():
+            path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

@@ -6,10 +6,11 @@ node (an SD card) can hold a write for seconds while the server must answer.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from weakref import WeakValueDictionary
 
 import aiohttp
 from fleetfit_api.reasons import Reason
@@ -52,6 +53,7 @@ class Fetcher:
     def __init__(self, store: BlobStore, http: aiohttp.ClientSession, idle_timeout_s: float = 30.0) -> None:
         self._store = store
         self._http = http
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle_timeout_s)
 
     async def ensure(self, wanted: Wanted) -> Path:
@@ -60,6 +62,11 @@ class Fetcher:
         Raises:
             ModelFailure: it could not be fetched or is not the file that was declared.
         """
+        # Two deployments may want the same file at once: the second waits and finds it there.
+        async with self._locks.setdefault(wanted.sha256, asyncio.Lock()):
+            return await self._ensure(wanted)
+
+    async def _ensure(self, wanted: Wanted) -> Path:
         present = await asyncio.to_thread(self._store.verified_path, wanted.sha256)
         if present is not None:
             return present
@@ -82,7 +89,8 @@ class Fetcher:
         sha256, done_bytes = await asyncio.to_thread(_resume_point, partial, wanted.size_bytes)
         self._store.check_space(wanted.size_bytes - done_bytes)
         if isinstance(source, FileSource):
-            await self._write(partial, _read_file(source.path), _Progress(hashlib.sha256(), 0, wanted))
+            file = await _open_source(source.path)
+            await self._write(partial, _read_file(file), _Progress(hashlib.sha256(), 0, wanted))
         else:
             await self._download(source.url, partial, _Progress(sha256, done_bytes, wanted))
         return await asyncio.to_thread(self._store.publish, wanted.sha256)
@@ -112,7 +120,7 @@ class Fetcher:
         with await asyncio.to_thread(partial.open, "ab" if progress.done_bytes else "wb") as file:
             async for chunk in chunks:
                 progress.check_not_longer(len(chunk), partial)
-                await asyncio.to_thread(progress.append, file, chunk)
+                await _finish(asyncio.to_thread(progress.append, file, chunk))
         progress.check_complete(partial)
 
 
@@ -164,6 +172,16 @@ class _Progress:
             )
 
 
+async def _finish(work: Coroutine[None, None, None]) -> None:
+    """Await work that must not go on behind our back: a thread cannot be cancelled, only waited for."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
 def _resume_point(partial: Path, size_bytes: int) -> tuple[Hash, int]:
     """Return the hash and size of what an earlier attempt left; it is worthless if it is not a proper beginning."""
     sha256 = hashlib.sha256()
@@ -195,13 +213,16 @@ def _check_status(response: aiohttp.ClientResponse, url: str) -> None:
     raise ModelFailure(Reason.UNREACHABLE_SOURCE, answer, transient=transient)
 
 
-async def _read_file(path: Path) -> AsyncIterator[bytes]:
+async def _open_source(path: Path) -> BinaryIO:
     try:
-        file = await asyncio.to_thread(path.open, "rb")
+        return await asyncio.to_thread(path.open, "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFailure(Reason.FILE_NOT_FOUND, f"{path} does not exist on this node") from error
     except (PermissionError, IsADirectoryError) as error:
         raise ModelFailure(Reason.FILE_NOT_FOUND, f"{path} cannot be read: {error.strerror}") from error
+
+
+async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
     with file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
             yield chunk
