@@ -146,10 +146,9 @@ async def test_what_the_operator_may_do(client_of: TokenClient) -> None:
           for plural in ("inferencedeployments", "modelsuites", "hardwareclasses")],
         *[(verb, "fleetfit.io/nodeinferences", "") for verb in ("create", "patch", "delete")],
         *[(verb, "/nodes", "") for verb in ("get", "list", "watch", "patch")],
-        *[(verb, "/events", "default") for verb in ("create", "patch")],
-        *[(verb, resource, NAMESPACE)
-          for verb in ("get", "list", "watch", "create", "patch", "delete")
-          for resource in ("apps/daemonsets", "/services")],
+        ("create", "/events", "default"),
+        *[(verb, "apps/daemonsets", NAMESPACE) for verb in ("list", "create", "patch", "delete")],
+        *[(verb, "/services", NAMESPACE) for verb in ("create", "patch")],
         *[(verb, "/pods", NAMESPACE) for verb in ("get", "list", "watch")],
         *[(verb, "coordination.k8s.io/leases", NAMESPACE) for verb in ("get", "create", "update")],
     ]  # fmt: skip
@@ -167,6 +166,7 @@ async def test_what_the_operator_may_not_do(client_of: TokenClient) -> None:
         ("patch", "/nodes/status", ""),
         ("get", "/secrets", NAMESPACE),
         ("create", "/pods", NAMESPACE),
+        ("delete", "/services", NAMESPACE),
         ("create", "apps/daemonsets", "default"),
         ("create", "/services", "default"),
         ("list", "/pods", "default"),
