@@ -13,6 +13,8 @@ First come nodes that have failed, then those in flight, then those that have no
 first installation has nothing to lose, but a bad model should meet a canary first; so the rules are the same for it.
 """
 
+from collections import Counter
+
 from fleetfit_api.names import NodeName
 
 from fleetfit_operator.fleet.progress import RolloutNode, Target
@@ -45,6 +47,7 @@ class _Wave:
         self._state = state
         self._in_flight = dict(state.in_flight)
         self._unavailable = set(state.in_flight) | {node.name for node in state.broken}
+        self._canaries = Counter(target for target in state.in_flight.values() if not state.is_proven(target))
         self.moves: set[NodeName] = set()
 
     def admits(self, node: RolloutNode, target: Target) -> bool:
@@ -55,6 +58,11 @@ class _Wave:
 
     def add(self, node: RolloutNode, target: Target) -> None:
         """Count the node as changing to the target."""
+        before = self._in_flight.get(node.name)
+        if before is not None and not self._state.is_proven(before):
+            self._canaries[before] -= 1
+        if not self._state.is_proven(target):
+            self._canaries[target] += 1
         self._in_flight[node.name] = target
         self._unavailable.add(node.name)
         self.moves.add(node.name)
@@ -72,11 +80,9 @@ class _Wave:
         state = self._state
         if state.is_proven(target):
             return True
-        canaries = [
-            other
-            for name, other in self._in_flight.items()
-            if name != node.name and not state.is_proven(other)
-        ]
-        if len(canaries) >= state.rollout.canary.nodes_per_class:
+        before = self._in_flight.get(node.name)
+        gives_back = before is not None and not state.is_proven(before)
+        if self._canaries.total() - gives_back >= state.rollout.canary.nodes_per_class:
             return False
-        return state.ready_by_target.get(target, 0) + canaries.count(target) < state.canaries_needed[target]
+        others = self._canaries[target] - (before == target)
+        return state.ready_by_target.get(target, 0) + others < state.canaries_needed[target]

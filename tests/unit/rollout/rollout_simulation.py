@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 from fleetfit_api.deployment import Rollout
 from fleetfit_api.names import NodeName
 from fleetfit_api.node_inference import ModelPhase, ModelStatus
-from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan, Target
+from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan
 from fleetfit_operator.rollout.plan import plan_rollout
 
 from tests.unit.fleet_builders import later, report, target
@@ -80,9 +81,7 @@ class SimulatedNode:
             phase = ModelPhase.FAILED
         elif self.serving == assigned:
             phase = ModelPhase.READY
-        return report(
-            assigned, phase, servingVariant=self.serving or "", reason="WarmUpFailed" if self.failed else ""
-        )
+        return _report(assigned, phase, self.serving or "")
 
 
 @dataclass
@@ -114,11 +113,12 @@ class Simulation:
         return sum(node.loading() and self.tick not in node.away for node in members)
 
 
+@cache
+def _report(variant: str, phase: ModelPhase, serving: str) -> ModelStatus:
+    reason = "WarmUpFailed" if phase is ModelPhase.FAILED else ""
+    return report(variant, phase, servingVariant=serving, reason=reason)
+
+
 def moment(tick: int) -> datetime:
     """Return the time of a tick."""
     return later(tick * TICK_S)
-
-
-def targets(*names: str) -> frozenset[Target]:
-    """Return targets by name."""
-    return frozenset(target(name) for name in names)

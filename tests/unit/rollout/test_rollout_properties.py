@@ -55,7 +55,7 @@ def limit(rules: dict[str, Any], fleet: Simulation, hardware_class: str) -> int:
     return max_unavailable_nodes(rules["maxUnavailable"], len(present))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROLLOUTS, fleets(bad=True))
 def test_never_more_than_max_unavailable_change_at_the_same_time(
     rules: dict[str, Any], nodes: list[SimulatedNode]
@@ -71,7 +71,7 @@ def test_never_more_than_max_unavailable_change_at_the_same_time(
             assert all(fleet.tick not in node.away for node in moved)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROLLOUTS, fleets())
 def test_a_fleet_without_failures_converges_whatever_the_delays_and_absences(
     rules: dict[str, Any], nodes: list[SimulatedNode]
@@ -85,20 +85,20 @@ def test_a_fleet_without_failures_converges_whatever_the_delays_and_absences(
     assert plan.next_check_s is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROLLOUTS, fleets())
 def test_a_node_that_serves_is_never_told_twice_and_always_serves_something(
     rules: dict[str, Any], nodes: list[SimulatedNode]
 ) -> None:
     fleet = simulation(rules, nodes)
     had = {node.name: node.serving is not None for node in nodes}
-    for _ in range(120):
+    for _ in range(60):
         fleet.advance()
         assert all(node.serving is not None for node in nodes if had[node.name])
     assert all(len(node.given) <= 1 for node in nodes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROLLOUTS, st.integers(1, 12), st.integers(0, 3))
 def test_a_bad_variant_reaches_only_the_canaries_and_the_tolerated(
     rules: dict[str, Any], count: int, load_ticks: int
@@ -134,7 +134,7 @@ def test_a_corrected_variant_cures_a_stopped_class(rules: dict[str, Any], count:
     assert all(node.serving == "corrected" for node in nodes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(ROLLOUTS, fleets(), st.integers(0, 20))
 def test_a_pause_at_any_time_stops_all_moves_and_ends_without_a_trace(
     rules: dict[str, Any], nodes: list[SimulatedNode], pause_at: int
