@@ -17,10 +17,9 @@ from training.dataset import MachineData, MeasuredGraph, Times
 
 RIDGE: Final = 0.03
 CORRECTION_LIMIT: Final = 1.0
-_TREES = 150
+_TREES = 200
 _LIGHTGBM: Final[dict[str, Any]] = {
-    "objective": "huber",
-    "alpha": 0.3,
+    "objective": "regression_l1",
     "num_leaves": 7,
     "learning_rate": 0.05,
     "min_data_in_leaf": 20,

@@ -4,6 +4,7 @@ It predicts the logarithm of (measured / baseline) from the graph and the node's
 what was seen in training, so that strange input gives a sober answer.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,7 +24,9 @@ FEATURE_NAMES: Final = (
     "log_weight_bytes",
     "log_operators",
     "log_depth",
+    "log_light_operators",
     "macs_per_operator",
+    "bytes_per_operator",
     "macs_per_activation_byte",
     "precision",
     *(f"share_{name}" for name in TERM_NAMES),
@@ -42,21 +45,24 @@ def correction_rows(
     """Return one row of features per graph, in the order of FEATURE_NAMES."""
     described = np.array(
         [_graph_row(features, precision) for features, precision in graphs], dtype=np.float64
-    ).reshape(len(graphs), 8)
+    ).reshape(len(graphs), 10)
     of_node = np.tile([node.speed, np.log(node.stop_ratio), float(node.threads)], (len(graphs), 1))
     return np.hstack([np.log(baseline_s)[:, None], described, node.shares(terms), of_node])
 
 
 def _graph_row(features: GraphFeatures, precision: Precision) -> list[float]:
     macs, operators = features.multiply_accumulates, features.operator_count
+    light = sum(operator.count for operator in features.operators if operator.multiply_accumulates == 0)
     return [
-        float(np.log1p(macs)),
-        float(np.log1p(features.activation_bytes)),
-        float(np.log1p(features.weight_bytes)),
-        float(np.log(operators)),
-        float(np.log(features.depth)),
-        float(np.log1p(macs / operators)),
-        float(np.log1p(macs / max(1, features.activation_bytes))),
+        math.log1p(macs),
+        math.log1p(features.activation_bytes),
+        math.log1p(features.weight_bytes),
+        math.log(operators),
+        math.log(features.depth),
+        math.log1p(light),
+        math.log1p(macs / operators),
+        math.log1p(features.activation_bytes / operators),
+        math.log1p(macs / max(1, features.activation_bytes)),
         float(_PRECISIONS.index(precision)),
     ]
 

@@ -27,6 +27,7 @@ TERM_NAMES: Final = (
     "activation_bytes",
     "weight_bytes",
     "cast_bytes",
+    "integer_bytes",
 )
 _INTEGER_OPERATORS = frozenset({"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm"})
 # These vanish in fusions or only change the shape.
@@ -91,6 +92,9 @@ def cost_terms(features: GraphFeatures, precision: Precision) -> FloatArray:
     if precision in {Precision.FP16, Precision.BF16}:
         # Where there are no kernels of half precision, every tensor is converted.
         terms["cast_bytes"] = float(features.activation_bytes)
+    if precision in {Precision.INT8, Precision.INT4}:
+        # Integer kernels rearrange what they read; a byte of theirs costs more than one of float.
+        terms["integer_bytes"] = float(features.activation_bytes)
     return np.array([terms[name] for name in TERM_NAMES])
 
 

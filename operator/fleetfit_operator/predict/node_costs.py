@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from fleetfit_operator.predict.cost_terms import FloatArray
 
-_SMALLEST_FACTOR = 0.01
+_STEPS = 25
+_LARGEST_FACTOR = 12.0
 
 
 class PopulationCosts(BaseModel):
@@ -114,12 +115,8 @@ def fit_node(times: ReferenceTimes, population: PopulationCosts) -> NodeCosts:
     """Return the prices that are near to the node's reference times and, where those say little, to the usual."""
     usual_prices = np.array(population.prices)
     scale = float(np.exp(np.median(np.log(times.mean_s / (times.terms @ usual_prices)))))
-    prices = scale * usual_prices
-    factors = nonnegative_least_squares(
-        times.terms * prices / times.mean_s[:, None], np.ones(len(times.mean_s)), population.ridge
-    )
     return NodeCosts(
-        prices=prices * factors,
+        prices=fit_prices(times.terms, times.mean_s, scale * usual_prices, population.ridge),
         tail=TailCurve.through(times.mean_s, times.p95_s),
         speed=float(np.log(scale)),
         stop_ratio=float(np.median(times.mean_s / times.p50_s)),
@@ -127,31 +124,33 @@ def fit_node(times: ReferenceTimes, population: PopulationCosts) -> NodeCosts:
     )
 
 
-def nonnegative_least_squares(
-    rows: FloatArray, wanted: FloatArray, ridge: float, sweeps: int = 60
-) -> FloatArray:
-    """Return x >= 0 with the smallest |rows x - wanted|^2 / n + ridge |x - 1|^2, by cyclic coordinate descent."""
-    gram = rows.T @ rows / len(wanted) + ridge * np.eye(rows.shape[1])
-    target = rows.T @ wanted / len(wanted) + ridge
-    solution = np.ones(rows.shape[1])
-    for _ in range(sweeps):
-        for term in range(len(solution)):
-            if gram[term, term] > 0:
-                rest = gram[term] @ solution - gram[term, term] * solution[term]
-                solution[term] = max(0.0, (target[term] - rest) / gram[term, term])
-    return solution
+def fit_prices(terms: FloatArray, mean_s: FloatArray, usual_prices: FloatArray, ridge: float) -> FloatArray:
+    """Return prices p > 0 with the smallest mean (log(terms p) - log mean_s)^2 + ridge |log p - log usual|^2.
+
+    In logarithms a price ten times too high and one ten times too low are equally far, so a node that is unlike all
+    others in one term can still be told (a node without int8 instructions, say). By damped Gauss-Newton steps.
+    """
+    factors = np.zeros(len(usual_prices))
+    measured = np.log(mean_s)
+    for _ in range(_STEPS):
+        costs = terms * (usual_prices * np.exp(factors))
+        sums = costs.sum(axis=1)
+        slopes = costs / sums[:, None]
+        gradient = slopes.T @ (measured - np.log(sums)) / len(mean_s) - ridge * factors
+        curvature = slopes.T @ slopes / len(mean_s) + ridge * np.eye(len(factors))
+        step = np.linalg.solve(curvature, gradient)
+        factors = np.clip(factors + np.clip(step, -1.0, 1.0), -_LARGEST_FACTOR, _LARGEST_FACTOR)
+    return np.asarray(usual_prices * np.exp(factors), dtype=np.float64)
 
 
 def learn_prices(terms: FloatArray, mean_s: FloatArray) -> FloatArray:
-    """Return the prices that fit all the work best by relative error.
-
-    None is 0 where any work needs the term: a node's prices are multiples of these, and 0 could not grow.
-    """
-    rows = terms / mean_s[:, None]
-    usual = rows.mean(axis=0)
-    units = np.where(usual > 0, 1.0 / np.where(usual > 0, usual, 1.0), 0.0)
-    factors = nonnegative_least_squares(rows * units, np.ones(len(rows)), ridge=1e-6, sweeps=3000)
-    return np.asarray(np.maximum(factors, _SMALLEST_FACTOR) * units, dtype=np.float64)
+    """Return the prices that fit all the work best; a term that no work needs costs 0."""
+    shares = (terms / mean_s[:, None]).mean(axis=0)
+    needed = shares > 0
+    start = 1.0 / (np.count_nonzero(needed) * shares[needed])
+    prices = np.zeros(terms.shape[1])
+    prices[needed] = fit_prices(terms[:, needed], mean_s, start, ridge=1e-4)
+    return prices
 
 
 def _rising(values: FloatArray) -> FloatArray:
