@@ -88,9 +88,13 @@ def test_deciding_again_changes_nothing() -> None:
 
 def test_noise_in_predictions_is_not_written_and_a_real_change_is() -> None:
     rules = policy()
-    _, first = decide(rules, fleet_node())
+    _, first = decide(rules, fleet_node(), big=20, small=5.1)
     assert first is not None
-    assert decide(rules, fleet_node(assignment=first), at_s=2000, big=20.3, small=4.1)[1] == first
+    noisy, kept = decide(rules, fleet_node(assignment=first), at_s=2000, big=20.3, small=5.15)
+    assert noisy.chosen is not None
+    assert first.predicted is not None
+    assert noisy.chosen.qoe != first.predicted.qoe
+    assert kept == first
     _, slower = decide(rules, fleet_node(assignment=first), at_s=2000, big=200, small=6.0)
     assert slower is not None
     assert slower.predicted is not None
