@@ -89,8 +89,8 @@ class Fetcher:
         sha256, done_bytes = await asyncio.to_thread(_resume_point, partial, wanted.size_bytes)
         self._store.check_space(wanted.size_bytes - done_bytes)
         if isinstance(source, FileSource):
-            file = await _open_source(source.path)
-            await self._write(partial, _read_file(file), _Progress(hashlib.sha256(), 0, wanted))
+            with _open_source(source.path) as file:
+                await self._write(partial, _read_file(file), _Progress(hashlib.sha256(), 0, wanted))
         else:
             await self._download(source.url, partial, _Progress(sha256, done_bytes, wanted))
         return await asyncio.to_thread(self._store.publish, wanted.sha256)
@@ -117,7 +117,8 @@ class Fetcher:
             raise ModelFailure(Reason.UNSUPPORTED_URI, f"{url!r} is not a valid URL: {error}") from error
 
     async def _write(self, partial: Path, chunks: AsyncIterator[bytes], progress: "_Progress") -> None:
-        with await asyncio.to_thread(partial.open, "ab" if progress.done_bytes else "wb") as file:
+        # Opened here and not in a thread: a cancelled thread would leave the file open.
+        with _open_partial(partial, resume=progress.done_bytes > 0) as file:
             async for chunk in chunks:
                 progress.check_not_longer(len(chunk), partial)
                 await _finish(asyncio.to_thread(progress.append, file, chunk))
@@ -213,9 +214,13 @@ def _check_status(response: aiohttp.ClientResponse, url: str) -> None:
     raise ModelFailure(Reason.UNREACHABLE_SOURCE, answer, transient=transient)
 
 
-async def _open_source(path: Path) -> BinaryIO:
+def _open_partial(path: Path, *, resume: bool) -> BinaryIO:
+    return path.open("ab" if resume else "wb")
+
+
+def _open_source(path: Path) -> BinaryIO:
     try:
-        return await asyncio.to_thread(path.open, "rb")
+        return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFailure(Reason.FILE_NOT_FOUND, f"{path} does not exist on this node") from error
     except (PermissionError, IsADirectoryError) as error:
@@ -223,6 +228,5 @@ async def _open_source(path: Path) -> BinaryIO:
 
 
 async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
-    with file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-            yield chunk
+    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+        yield chunk
