@@ -21,6 +21,7 @@ def default_images(env: Mapping[str, str], root: Path = REPOSITORY_ROOT) -> Imag
     images = {
         "fleetfit/operator": (sys.executable, "-m", "fleetfit_operator"),
         "fleetfit/runtime": (sys.executable, "-m", "fleetfit_runtime"),
+        "localfleet/model-server": (sys.executable, "-m", "localfleet.demo.model_server"),
     }
     openvino = Path(env.get(OPENVINO_PYTHON_ENV) or root / ".venv-openvino" / "bin" / "python")
     if os.access(openvino, os.X_OK):

@@ -8,6 +8,7 @@ from rich.console import Console
 from localfleet.build.builder import BuildError
 from localfleet.build.toolchain import NoGoError
 from localfleet.cli import lifecycle
+from localfleet.cli.demo import demo
 from localfleet.cli.display import Display
 from localfleet.cli.nodes import node
 from localfleet.cli.parser import build_parser
@@ -23,6 +24,7 @@ _COMMANDS: Final = {
     "down": lifecycle.down,
     "status": lifecycle.status,
     "node": node,
+    "demo": demo,
     "kubectl": tool,
     "helm": tool,
 }

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_lifecycle(commands)
     _add_node_commands(commands)
+    _add_demo(commands)
     for tool in ("kubectl", "helm"):
         command = commands.add_parser(
             tool, help=f"run {tool} against the fleet", add_help=False, prefix_chars="\0"
@@ -64,6 +65,24 @@ def _add_lifecycle(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     commands.add_parser("down", help="stop the fleet")
     status = commands.add_parser("status", help="show components, nodes and how to reach them")
     status.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="show Fleetfit's whole loop on a fleet and write a report",
+        description="Start a fleet, install Fleetfit, roll out the digits example, classify held-out digits on every "
+        "node, tighten the latency target under load, write report.json and report.png, and clean up.",
+    )
+    demo.add_argument("--stay", action="store_true", help="leave the fleet running; `down` stops it")
+    demo.add_argument("--fleet", default="demo", metavar="NAME|FILE", help="nodes (default: demo)")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=REPOSITORY_ROOT / "build" / "demo",
+        metavar="DIR",
+        help="where the report goes (default: build/demo)",
+    )
 
 
 def _add_node_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -16,11 +16,11 @@ from fleetfit_kube.resources import (
     INFERENCE_DEPLOYMENTS,
     MODEL_SUITES,
     NODE_INFERENCES,
-    NODES,
     PODS,
     resource_of,
 )
 
+from localfleet.demo.model_server import POD_NAME, PORT
 from localfleet.waiting import Objects, condition, is_true, wait_for
 
 SYSTEM_NAMESPACE: Final = "fleetfit-system"
@@ -62,19 +62,6 @@ def install_arguments(chart: Path, operator_node: str) -> list[str]:
     ]
 
 
-async def wait_for_nodes(
-    client: ApiClient, names: Sequence[str], timeout_s: float, progress: Progress
-) -> None:
-    """Wait until all nodes are Ready."""
-
-    def reached(nodes: Objects) -> bool:
-        ready = [key.name for key, node in nodes.items() if is_true(node, "Ready")]
-        progress(f"{len(ready)} of {len(names)} nodes ready")
-        return set(names) <= set(ready)
-
-    await wait_for(client, NODES, reached, timeout_s=timeout_s, awaiting="all nodes ready")
-
-
 async def wait_for_operator(client: ApiClient, timeout_s: float) -> None:
     """Wait until the operator's pod is available."""
 
@@ -84,6 +71,19 @@ async def wait_for_operator(client: ApiClient, timeout_s: float) -> None:
     options = ReflectorOptions(namespace=SYSTEM_NAMESPACE)
     await wait_for(
         client, DEPLOYMENTS, reached, options=options, timeout_s=timeout_s, awaiting="the operator available"
+    )
+
+
+async def wait_for_model_server(client: ApiClient, namespace: str, timeout_s: float) -> str:
+    """Wait until the pod with the model files is Ready and return its base URL."""
+
+    def reached(pods: Objects) -> str | None:
+        ready = [pod for key, pod in pods.items() if key.name == POD_NAME and is_true(pod, "Ready")]
+        return f"http://{ready[0]['status']['podIP']}:{PORT}" if ready else None
+
+    options = ReflectorOptions(namespace=namespace)
+    return await wait_for(
+        client, PODS, reached, options=options, timeout_s=timeout_s, awaiting="the model server ready"
     )
 
 

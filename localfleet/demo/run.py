@@ -10,22 +10,20 @@ from typing import Final
 
 import orjson
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite
-from fleetfit_kube import ApiClient
-from fleetfit_kube.resources import HARDWARE_CLASSES, INFERENCE_DEPLOYMENTS
+from fleetfit_kube import ApiClient, from_kubeconfig
+from fleetfit_kube.resources import HARDWARE_CLASSES, INFERENCE_DEPLOYMENTS, PODS
 from fleetfit_operator.predict.predictor import LatencyPredictor
 from rich.console import Console
 
 from examples.digits.heldout import Digits, load_held_out
 from localfleet.demo import cluster
 from localfleet.demo.live_change import change_under_load, live_change
-from localfleet.demo.model_server import serve_directory
+from localfleet.demo.model_server import model_server_pod
 from localfleet.demo.plot import draw_report
 from localfleet.demo.report import LiveChange, NodeResult, Report, render_reasons, render_table
 from localfleet.demo.results import Observation, node_results
 from localfleet.demo.steps import Steps
 from localfleet.demo.traffic import Tally, TrafficClient, open_session
-from localfleet.fleet import Fleet
-from localfleet.node.profile import FleetPlan
 
 NAMESPACE: Final = "default"
 NAME: Final = "digits"
@@ -37,37 +35,40 @@ CHART: Final = ROOT / "charts" / "fleetfit"
 
 
 @dataclass(frozen=True, slots=True)
-class DemoOptions:
-    """How the demo runs.
+class DemoCluster:
+    """The running cluster that the demo uses as any user would.
 
     Attributes:
-        fleet: The nodes.
-        output: Directory of report.json and report.png.
-        model_port: Port of the model file server; 0 takes a free one.
+        kubeconfig: The administrator's kubeconfig.
+        helm: The helm program.
+        nodes: Names of the nodes; the operator and the model files go to the first.
     """
 
-    fleet: FleetPlan
-    output: Path
-    model_port: int = 0
+    kubeconfig: Path
+    helm: Path
+    nodes: tuple[str, ...]
 
 
 class Demo:
-    """One run of the demo on a running control plane.
+    """One run of the demo on a running cluster.
 
     Args:
-        fleet: The control plane, without nodes yet.
-        options: How the demo runs.
+        target: The cluster.
+        output: Directory of report.json and report.png.
         console: Where people read.
+        steps: Where progress is told.
         began_s: When the command began, on the monotonic clock, for the time to the result.
     """
 
-    def __init__(self, fleet: Fleet, options: DemoOptions, console: Console, began_s: float) -> None:
-        self._fleet = fleet
-        self._options = options
+    def __init__(
+        self, target: DemoCluster, output: Path, console: Console, steps: Steps, began_s: float
+    ) -> None:
+        self._target = target
+        self._output = output
         self._console = console
+        self._steps = steps
         self._began_s = began_s
-        self._steps = Steps(console, began_s)
-        self._nodes = tuple(node.name for node in options.fleet.nodes)
+        self._nodes = target.nodes
 
     async def run(self) -> Report:
         """Go through all steps and write the report.
@@ -76,34 +77,28 @@ class Demo:
             WaitTimeoutError: a step did not come to its end; the message says what was there instead.
             CommandError: helm failed.
         """
-        admin = self._fleet.control_plane.admin()
-        async with ApiClient(admin) as client:
+        async with ApiClient(from_kubeconfig(self._target.kubeconfig)) as client:
             try:
-                await self._start_fleet(client)
-                return await self._show(client)
+                models_url = await self._install(client)
+                return await self._show(client, models_url)
             except TimeoutError:
                 self._console.print(await cluster.describe_trouble(client), style="yellow")
                 raise
 
-    async def _start_fleet(self, client: ApiClient) -> None:
-        with self._steps.step(f"Nodes: {len(self._nodes)} join the cluster") as say:
-            async with asyncio.TaskGroup() as group:
-                for node in self._options.fleet.nodes:
-                    group.create_task(self._fleet.add_node(node.profile, node.name))
-            await cluster.wait_for_nodes(client, self._nodes, 60.0, say)
-        with self._steps.step("Chart: helm installs operator, CRDs and hardware classes") as say:
+    async def _install(self, client: ApiClient) -> str:
+        with self._steps.step("Chart: helm installs CRDs, hardware classes and the operator") as say:
             arguments = cluster.install_arguments(CHART, self._nodes[0])
-            await cluster.run_command([self._fleet.control_plane.binaries.helm, *arguments], self._tool_env())
+            await cluster.run_command([self._target.helm, *arguments], self._tool_env())
+            await client.create(PODS, model_server_pod(EXAMPLE, self._nodes[0]), NAMESPACE)
             say("waiting for the operator's pod")
             await cluster.wait_for_operator(client, 90.0)
+            models_url = await cluster.wait_for_model_server(client, NAMESPACE, 60.0)
         with self._steps.step("Runtimes: one pod per node starts and times the reference set") as say:
             await cluster.wait_for_runtimes(client, len(self._nodes), 120.0, say)
+        return models_url
 
-    async def _show(self, client: ApiClient) -> Report:
-        async with (
-            serve_directory(EXAMPLE, port=self._options.model_port) as models_url,
-            open_session() as session,
-        ):
+    async def _show(self, client: ApiClient, models_url: str) -> Report:
+        async with open_session() as session:
             traffic = TrafficClient(session)
             digits = load_held_out()
             deployment = await self._roll_out(client, models_url)
@@ -207,7 +202,7 @@ class Demo:
         self._console.print()
 
     def _write(self, report: Report) -> None:
-        output = self._options.output
+        output = self._output
         output.mkdir(parents=True, exist_ok=True)
         (output / "report.json").write_bytes(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2))
         draw_report(report.nodes, output / "report.png")
@@ -218,5 +213,5 @@ class Demo:
         )
 
     def _tool_env(self) -> Mapping[str, str]:
-        state = self._fleet.control_plane.state
-        return {"PATH": os.defpath, "HOME": str(state.root), "KUBECONFIG": str(state.admin_kubeconfig)}
+        kubeconfig = self._target.kubeconfig
+        return {"PATH": os.defpath, "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}

@@ -9,7 +9,7 @@ from localfleet.node.clock import api_time
 from localfleet.node.container_state import ContainerRecord, Running, Terminated
 from localfleet.node.manifest import Manifest, init_containers, is_sidecar, restart_policy
 
-_OWN_CONDITIONS: Final = ("PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
+_OWN_CONDITIONS: Final = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def _conditions(pod: Manifest, view: PodView, phase: str, initialized: bool) -> 
             "ContainersNotInitialized", f"containers with incomplete status: {_listed(pending_init)}"
         ),
         "ContainersReady": containers,
+        "PodScheduled": {"status": "True"},  # it is here, whether a scheduler sent it or not
         "Ready": _gated(pod, containers),
     }
 

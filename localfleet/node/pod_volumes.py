@@ -1,7 +1,6 @@
 """A pod's volumes as local directories, and what its containers find where."""
 
-import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from fleetfit_kube.client import ApiClient
@@ -55,9 +54,7 @@ class PodVolumes:
         """Return the local path of a volume."""
         volume = self._volumes[volume_name]
         if "hostPath" in volume:
-            # Resolved within the node's root, so that no `..` leads out of it.
-            parts = PurePosixPath("/" + volume["hostPath"]["path"]).parts
-            return self._node.root_dir.joinpath(*(part for part in parts if part not in {"/", ".."}))
+            return path_within(self._node.root_dir, volume["hostPath"]["path"])
         return self._directory / volume_name
 
     def rewriter(self, container: Manifest, variables: dict[str, str] | None = None) -> PathRewriter:
@@ -76,10 +73,6 @@ class PodVolumes:
     def service_account_dir(self, container: Manifest) -> str | None:
         """Return where the container finds its service account, if it has one."""
         return self.rewriter(container).local(SERVICE_ACCOUNT_DIR)
-
-    def remove(self) -> None:
-        """Remove everything but what lies in the node's root file system."""
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _make_directory(self, volume: Manifest) -> None:
         target = self.directory(volume["name"])
@@ -130,3 +123,8 @@ class PodVolumes:
             return {**await self._client.get(resource, name, namespace), "kind": kind}
         except NotFound:
             return None
+
+
+def path_within(root: Path, host_path: str) -> Path:
+    """Return where a path of the node lies under the node's root; no path leads out of it."""
+    return root.joinpath(*(part for part in host_path.split("/") if part not in {"", ".", ".."}))

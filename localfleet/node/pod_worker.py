@@ -118,9 +118,10 @@ class PodWorker:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+        # Before the API forgets the pod: nobody may find its secrets here when it is gone.
+        shutil.rmtree(self._directory, ignore_errors=True)
         if not self._vanished:
             await self._delete()
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     async def end_processes(self, grace_s: float) -> None:
         """End the pod's containers, sidecars last, and whatever has left their sessions."""
