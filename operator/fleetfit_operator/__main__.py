@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run_until_signal(env: Mapping[str, str], connection: Connection) -> int:
+    # LightGBM imports scikit-learn where it is installed, for wrappers that are not used here; that takes seconds.
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # None makes an import fail, as documented
     from fleetfit_operator.app import run_operator
 
     task = asyncio.ensure_future(run_operator(env, connection))
