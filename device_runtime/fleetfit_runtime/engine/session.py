@@ -73,7 +73,9 @@ class OnnxRuntime:
         self._chain = tuple(provider_chain)
         self._threads = intra_op_threads
         self._captured: list[str] | None = None
-        onnxruntime.set_default_logger_callback(self._log, _WARNING)
+        # Builds before 1.25, such as OpenVINO's, cannot hand their log over; it then goes to standard error.
+        if hasattr(onnxruntime, "set_default_logger_callback"):
+            onnxruntime.set_default_logger_callback(self._log, _WARNING)
 
     @property
     def version(self) -> str:
