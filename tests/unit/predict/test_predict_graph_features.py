@@ -96,6 +96,16 @@ def test_a_qdq_graph_counts_as_the_integer_kernels_it_becomes(tmp_path: Path) ->
     assert features.activation_bytes < 4 * 8 * 8 * 8
 
 
+def test_a_relu_that_cannot_vanish_keeps_the_convolution_in_float(tmp_path: Path) -> None:
+    graph = GraphBuilder("qdq", Precision.INT8)
+    model = graph.build(graph.conv(graph.input(1, 8, 8, 8), ConvShape(8)))
+    for tensor in model.graph.initializer:
+        if tensor.name == "zero0":
+            tensor.CopyFrom(helper.make_tensor("zero0", TensorProto.UINT8, [], [128]))
+
+    assert "Conv" in operators(graph_features(saved(model, tmp_path)))
+
+
 def test_quantised_weights_alone_leave_the_work_in_float(tmp_path: Path) -> None:
     initializers = [
         numpy_helper.from_array(np.ones((16, 16), np.int8), "weight"),

@@ -81,10 +81,12 @@ def test_networks_run_on_the_kernels_they_are_named_after(
 def test_the_deadline_ends_a_slow_run_after_every_network_was_timed() -> None:
     ticks = iter(range(10**9))
 
-    (run,) = run_reference_set([CPU], 1, clock=lambda: float(next(ticks)))
+    (run,) = run_reference_set(
+        [CPU], 1, clock=lambda: float(next(ticks)), budget=ReferenceBudget(min_rounds=50)
+    )
 
     assert len(run.times) == len(REFERENCE_NETWORKS)
-    # A round has at least 5 runs of one second each; a second pass over all would take twice as long.
+    # Every network has at least 5 runs of one second; 50 rounds of that would take 2500 seconds.
     assert next(ticks) < 10 * 60
 
 
