@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from conftest import MakeNode, Node
 from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import Reason
 from runtime_models import (
@@ -16,6 +15,7 @@ from runtime_models import (
     slow_model,
     unknown_operator_model,
 )
+from runtime_node import MakeNode, Node
 
 
 async def test_assigned_model_answers_with_its_variant_as_version(node: Node, tmp_path: Path) -> None:

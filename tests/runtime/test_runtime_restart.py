@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from conftest import MakeNode
 from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import Reason
 from runtime_models import assignment, saved, scale_model
+from runtime_node import MakeNode
 
 
 async def test_restart_without_network_serves_from_disk(make_node: MakeNode, tmp_path: Path) -> None:

@@ -106,9 +106,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._last_response_due = (
-                True  # We speak nothing else: the request is answered as plain HTTP/1.1.
-            )
+            self.finish()  # We speak nothing else: the request is answered as plain HTTP/1.1.
         except httptools.HttpParserError:
             self._refuse(error_response(400, "the request is not valid HTTP/1.1"))
         if in_head and self._request is not None and not self._head_complete:

@@ -21,7 +21,7 @@ def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tup
         raise bad_request(f"data of input {name!r} must be an array")
     if tensor_type.item_bytes == 0:
         return _strings(name, data, shape)
-    array = _loose_array(name, data)
+    array = _loose_array(name, data, tensor_type)
     count = math.prod(shape)
     if array.size != count:
         raise bad_request(
@@ -34,11 +34,21 @@ def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tup
     return _cast(name, array, tensor_type).reshape(shape)
 
 
-def _loose_array(name: str, data: list[Any]) -> Array:
+def _loose_array(name: str, data: list[Any], tensor_type: TensorType) -> Array:
     try:
-        return np.array(data)
+        array: Array = np.array(data)
+        if tensor_type.dtype.kind == "u" and array.dtype.kind == "f":
+            # numpy takes a list with 0 and 2**64 - 1 for floats, which loses digits.
+            array = _exact_integers(np.array(data, dtype=object), array)
+        return array
     except ValueError as error:
         raise bad_request(f"data of input {name!r} is ragged: its rows differ in length") from error
+
+
+def _exact_integers(objects: Array, otherwise: Array) -> Array:
+    if all(type(item) is int and 0 <= item < 1 << 64 for item in objects.reshape(-1)):
+        return objects.astype(np.uint64)
+    return otherwise
 
 
 def _cast(name: str, array: Array, tensor_type: TensorType) -> Array:

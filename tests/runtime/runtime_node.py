@@ -1,0 +1,125 @@
+"""The runtime's rooms put together as `app.py` does, without a cluster: real files, real sessions, real sockets."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from fleetfit_api.base import ObjectMeta
+from fleetfit_api.node_inference import Assignment, NodeInference, NodeInferenceSpec
+from fleetfit_runtime.agent.agent import Agent
+from fleetfit_runtime.agent.model_keeper import KeeperTools, ModelKeeper
+from fleetfit_runtime.agent.node_memory import NodeMemory
+from fleetfit_runtime.engine.engine import Engine
+from fleetfit_runtime.engine.model_table import ModelTable
+from fleetfit_runtime.engine.session import OnnxRuntime
+from fleetfit_runtime.serve.http_connection import HttpLimits
+from fleetfit_runtime.serve.server import InferenceServer
+from fleetfit_runtime.serve.service import InferenceService
+from fleetfit_runtime.store.blobs import BlobStore
+from fleetfit_runtime.store.fetch import Fetcher
+from fleetfit_runtime.telemetry.metrics import RequestCounts
+
+CPU = "CPUExecutionProvider"
+
+
+@dataclass
+class Node:
+    """One node's runtime in this process."""
+
+    agent: Agent
+    server: InferenceServer
+    store: BlobStore
+    table: ModelTable
+    counts: RequestCounts
+    client: aiohttp.ClientSession
+    stop: Callable[[], Awaitable[None]]
+    generation: int = 0
+
+    def assign(self, *assignments: Assignment, epoch: int = 1, uid: str = "u1") -> None:
+        """Let the node take a spec as the watch would."""
+        self.generation += 1
+        self.agent.take(
+            NodeInference(
+                metadata=ObjectMeta(name="n1", uid=uid, generation=self.generation),
+                spec=NodeInferenceSpec(leader_epoch=epoch, assignments=list(assignments)),
+            )
+        )
+
+    @property
+    def keeper(self) -> ModelKeeper:
+        return self.agent.keepers()[0]
+
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        """Wait until something holds, looked at after every change that the agent notices."""
+        async with asyncio.timeout(timeout_s):
+            while not holds():
+                await self.agent.changed.wait()
+                self.agent.changed.clear()
+
+    async def until_phase(self, phase: str, variant: str | None = None) -> None:
+        await self.until(
+            lambda: (
+                self.keeper.phase == phase
+                and (variant is None or getattr(self.keeper.assignment, "variant", "") == variant)
+            )
+        )
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.port}{path}"
+
+    async def infer(self, x: list[float], model: str = "digits") -> tuple[int, dict[str, object]]:
+        body = {"inputs": [{"name": "x", "shape": [1, len(x)], "datatype": "FP32", "data": x}]}
+        async with self.client.post(self.url(f"/v2/models/{model}/infer"), json=body) as response:
+            return response.status, await response.json()
+
+
+MakeNode = Callable[..., Awaitable[Node]]
+
+
+async def start_node(
+    directory: Path,
+    limits: HttpLimits,
+    free_bytes: Callable[[Path], int],
+    max_waiting: int,
+    providers: tuple[str, ...],
+) -> Node:
+    store = BlobStore(directory, free_bytes)
+    store.open()
+    table, counts, changed, may_load = ModelTable(), RequestCounts(), asyncio.Event(), asyncio.Event()
+    may_load.set()
+    engine = Engine(OnnxRuntime(providers, 1), max_waiting, counts.loaded)
+    http = aiohttp.ClientSession()
+    agents: list[Agent] = []
+    tools = KeeperTools(
+        store=store,
+        fetcher=Fetcher(store, http, idle_timeout_s=5.0),
+        engine=engine,
+        table=table,
+        may_load=may_load,
+        changed=lambda: agents[0].notice(),
+        rng=random.Random(1),
+        retry_first_s=0.01,
+        retry_cap_s=0.05,
+    )
+    agent = Agent(tools, NodeMemory(directory / "node_memory.json"), changed, counts.forget)
+    agents.append(agent)
+    service = InferenceService(
+        table, agent.readiness, agent.pending_reason, lambda: (b"", "text/plain"), counts, "test"
+    )
+    server = InferenceServer(service.handle, limits, 64)
+    await server.start("127.0.0.1", 0)
+    job, client = asyncio.create_task(agent.run()), aiohttp.ClientSession()
+
+    async def stop() -> None:
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        await client.close()
+        await server.drain(5.0)
+        await agent.close()
+        engine.close()
+        await http.close()
+
+    return Node(agent, server, store, table, counts, client, stop)
