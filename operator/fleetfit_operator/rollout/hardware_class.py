@@ -4,6 +4,7 @@ Rules are in `moves`, sentences in `messages`; this module only knows facts.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,13 +99,9 @@ class ClassNodes:
 
     @cached_property
     def canaries_needed(self) -> dict[Target, int]:
-        """Nodes that must be ready with a target before it may spread: as many as can be had, up to the canaries."""
-        able: dict[Target, int] = {}
-        for node in self.nodes:
-            target = destination(node)
-            if target is not None and self._can_prove(node, target):
-                able[target] = able.get(target, 0) + 1
-        return {target: min(count, self.rollout.canary.nodes_per_class) for target, count in able.items()}
+        """Nodes that must be ready with a target before it may spread: the canaries, or all where there are fewer."""
+        wanting = Counter(target for node in self.nodes if (target := destination(node)) is not None)
+        return {target: min(count, self.rollout.canary.nodes_per_class) for target, count in wanting.items()}
 
     def is_proven(self, target: Target) -> bool:
         """Return whether enough nodes of the class are ready with the target for the others to follow."""
@@ -120,11 +117,6 @@ class ClassNodes:
         if node.assigned is not None and self.standings[node.name] is Standing.FAILED:
             return node.failed_targets | {node.assigned}
         return node.failed_targets - ({node.assigned} if node.assigned is not None else set())
-
-    def _can_prove(self, node: RolloutNode, target: Target) -> bool:
-        if node.assigned == target and self.standings[node.name] is Standing.READY:
-            return True
-        return not node.absent and target not in self._failed_targets(node)
 
 
 def destination(node: RolloutNode) -> Target | None:

@@ -281,6 +281,11 @@ def test_a_node_in_flight_may_be_given_another_target_within_the_budget() -> Non
     assert plan(rules(maxUnavailable=1), redirected, rollout_node("b", "c")).moves == {"a"}
 
 
+def test_a_canary_that_is_given_another_target_gives_back_its_place() -> None:
+    nodes = [flying("x", wanted="c"), rollout_node("v"), rollout_node("y", "c")]
+    assert plan(rules(canaries=2, maxUnavailable=9), *nodes).moves == {"x", "v"}
+
+
 def test_nothing_to_do_is_complete_and_no_nodes_are_no_classes() -> None:
     assert only(plan(rules(), done("a"), done("b"))).message == "nodes serve b (2)"
     assert plan(rules()) == RolloutPlan(frozenset(), (), None)

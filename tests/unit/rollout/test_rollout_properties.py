@@ -182,6 +182,7 @@ ANY_NODE = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(ROLLOUTS, st.lists(ANY_NODE, max_size=9, unique_by=lambda node: node.name))
 def test_any_state_has_a_plan_that_keeps_the_rules(rules: dict[str, Any], nodes: list[RolloutNode]) -> None:
     rollout = Rollout.model_validate(rules)

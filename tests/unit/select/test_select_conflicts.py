@@ -3,7 +3,7 @@ from datetime import datetime
 from fleetfit_api.names import NodeName
 from fleetfit_operator.fleet.snapshot import DeploymentKey
 from fleetfit_operator.select.conflicts import Claim, lost_nodes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.fleet_builders import later
@@ -47,6 +47,7 @@ CLAIMS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(CLAIMS, st.randoms(use_true_random=False))
 def test_every_name_on_every_node_has_exactly_one_holder_in_any_order(
     claims: list[Claim], random: object

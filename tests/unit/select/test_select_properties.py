@@ -9,7 +9,7 @@ from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.select.assignment import next_assignment
 from fleetfit_operator.select.choose import choose
 from fleetfit_operator.select.policy import Policy, policy_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.fleet_builders import assigned, deployment, fleet_node, later, suite, variant
@@ -67,6 +67,7 @@ def name_of(choice: Choice) -> str | None:
     return choice.chosen.variant.name if choice.chosen else None
 
 
+@settings(deadline=None)
 @given(variants(), QOE, PREDICTIONS, st.one_of(st.none(), st.sampled_from(NAMES)))
 def test_never_chooses_what_is_infeasible_and_nothing_only_when_all_is(
     members: list[dict[str, Any]],
@@ -84,6 +85,7 @@ def test_never_chooses_what_is_infeasible_and_nothing_only_when_all_is(
     assert choice.runner_up is None or name_of(choice) != choice.runner_up.variant.name
 
 
+@settings(deadline=None)
 @given(variants(), QOE, PREDICTIONS)
 def test_choosing_again_after_following_the_choice_changes_nothing(
     members: list[dict[str, Any]], qoe: dict[str, Any], predictions: dict[str, LatencyPrediction]
@@ -98,6 +100,7 @@ def test_choosing_again_after_following_the_choice_changes_nothing(
         assert next_assignment(rules, node, again, True, later(seconds)) == first
 
 
+@settings(deadline=None)
 @given(variants(), QOE, PREDICTIONS, st.integers(0, 99))
 def test_the_order_of_the_suite_does_not_matter(
     members: list[dict[str, Any]], qoe: dict[str, Any], predictions: dict[str, LatencyPrediction], seed: int
@@ -109,6 +112,7 @@ def test_the_order_of_the_suite_does_not_matter(
     assert one == two
 
 
+@settings(deadline=None)
 @given(variants(), PREDICTIONS, WEIGHTS, st.floats(0.01, 1000), st.floats(1, 100))
 def test_a_looser_target_never_lowers_qoe_nor_the_accuracy_chosen(
     members: list[dict[str, Any]],
@@ -135,6 +139,7 @@ def test_a_looser_target_never_lowers_qoe_nor_the_accuracy_chosen(
         assert gain <= 2e-6
 
 
+@settings(deadline=None)
 @given(variants(), QOE, PREDICTIONS, st.floats(0.01, 0.2), st.integers(0, 99))
 def test_noise_below_the_hysteresis_never_makes_a_node_flap(
     members: list[dict[str, Any]],
@@ -166,6 +171,7 @@ def test_noise_below_the_hysteresis_never_makes_a_node_flap(
             assert name_of(choose(rules, node, noisy, later(step))) == name_of(first)
 
 
+@settings(deadline=None)
 @given(variants(), QOE, PREDICTIONS, st.sampled_from(NAMES), st.integers(0, 1000))
 def test_the_dwell_only_delays_what_would_be_chosen_without_it(
     members: list[dict[str, Any]],
