@@ -63,11 +63,13 @@ async def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
 async def test_child_dies_with_its_parent(tmp_path: Path) -> None:
     """A parent of its own starts a child through the wrapper and is killed."""
     script = (
-        "import asyncio, pathlib\n"
+        "import asyncio, os, pathlib\n"
         "from localfleet.process.child import Child\n"
+        "COMMAND = ['sh', '-c', 'echo ready; exec sleep 1000']\n"
+        "ENV = {'PATH': os.defpath}\n"
         "async def main():\n"
         "    here = pathlib.Path('.')\n"
-        "    child = await Child.start('c', ['sleep', '1000'], log_path=here / 'log', env={}, cwd=here)\n"
+        "    child = await Child.start('c', COMMAND, log_path=here / 'log', env=ENV, cwd=here)\n"
         "    print(child.pid, flush=True)\n"
         "    await child.wait()\n"
         "asyncio.run(main())\n"
@@ -77,6 +79,8 @@ async def test_child_dies_with_its_parent(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     pid = int(await parent.stdout.readline())
+    # Only now has the wrapper become the command; earlier it would notice the parent's death by itself.
+    await until(lambda: (tmp_path / "log").read_text() == "ready\n")
     descriptor = os.pidfd_open(pid)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(descriptor, ended.set)
