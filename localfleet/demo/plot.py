@@ -61,7 +61,7 @@ def _draw_qoe(axes: Axes, nodes: list[NodeResult]) -> None:
     axes.set(
         xlabel="quality of experience", xlim=(0, 1.03), title="The chosen variant against every other one"
     )
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3, frameon=False)
     axes.grid(visible=True, axis="x", alpha=0.3)
 
 

@@ -27,7 +27,7 @@ class NodeResult:
         variant: The variant it serves.
         provider: The execution provider that runs it, as proven.
         provider_message: Why the class's first provider is not used; empty when it is.
-        predicted_p95_s: p95 latency that the choice rested on, seconds.
+        predicted_p95_s: p95 latency predicted from the reference run, before the node ran the variant, seconds.
         measured_p95_s: p95 latency that the runtime measured under the demo's requests, seconds.
         suite_accuracy: Accuracy of the variant in the suite.
         measured_accuracy: Accuracy of the answers to the held-out images.
@@ -126,10 +126,10 @@ def render_table(nodes: list[NodeResult], latency_target_ms: float) -> Table:
         ("Class", "left"),
         ("Variant", "left"),
         ("Provider", "left"),
-        ("p95 pred.", "right"),
-        ("p95 meas.", "right"),
+        ("Predicted p95", "right"),
+        ("Measured p95", "right"),
         ("Accuracy", "right"),
-        ("Requests", "right"),
+        ("Answered", "right"),
         ("QoE", "right"),
     ):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # rich types the literal

@@ -75,16 +75,19 @@ def _node_result(
     observation: Observation, node: str, tally: Tally, predictor: LatencyPredictor
 ) -> NodeResult:
     assignment, model = observation.assignment(node), observation.model(node)
-    if assignment.predicted is None or model.measured is None:
-        raise LookupError(f"node {node} has no predicted or no measured latency")
+    if model.measured is None:
+        raise LookupError(f"node {node} has no measured latency")
     measured_p95_s = model.measured.latency_p95_seconds
+    outlook = _outlook(observation, node, predictor)
+    predicted = {each.variant: each.predicted_p95_s for each in outlook}
     return NodeResult(
         node=node,
         hardware_class=observation.reports[node].spec.hardware_class,
         variant=model.serving_variant,
         provider=model.provider,
         provider_message=model.provider_message if model.provider_fallback else "",
-        predicted_p95_s=assignment.predicted.latency_p95_seconds,
+        # What was expected before the node ran the variant: the operator corrects its own figure by measurements.
+        predicted_p95_s=predicted[model.serving_variant],
         measured_p95_s=measured_p95_s,
         suite_accuracy=assignment.accuracy,
         measured_accuracy=tally.accuracy,
@@ -92,7 +95,7 @@ def _node_result(
         failed_requests=tally.failed,
         qoe=_qoe(observation, assignment.accuracy, measured_p95_s),
         reason=assignment.reason,
-        outlook=_outlook(observation, node, predictor),
+        outlook=outlook,
     )
 
 

@@ -29,6 +29,7 @@ NAMESPACE: Final = "default"
 NAME: Final = "digits"
 NODES_ASKED_AT_ONCE: Final = 2  # more would compete for this machine's processors and measure each other
 TIGHTENED_SHARE: Final = 0.1
+TABLE_WIDTH: Final = 132  # a narrower terminal wraps lines, which reads better than cut cells
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "examples" / "digits"
 CHART: Final = ROOT / "charts" / "fleetfit"
@@ -166,7 +167,7 @@ class Demo:
         digits: Digits,
     ) -> LiveChange:
         target_ms = before.deployment.spec.qoe.latency_target_milliseconds
-        tight_ms = target_ms * TIGHTENED_SHARE
+        tight_ms = round(target_ms * TIGHTENED_SHARE, 3)
         patch = {"spec": {"qoe": {"latencyTargetMilliseconds": tight_ms}}}
         command = f"kubectl patch infd {NAME} --type merge -p '{orjson.dumps(patch).decode()}'"
         with self._steps.step("Live change: " + command) as say:
@@ -195,9 +196,11 @@ class Demo:
         return change_seen
 
     def _print(self, nodes: Sequence[NodeResult], deployment: InferenceDeployment) -> None:
-        self._console.print()
         target_ms = deployment.spec.qoe.latency_target_milliseconds
-        self._console.print(render_table(list(nodes), target_ms))
+        width = max(self._console.width, TABLE_WIDTH)
+        self._console.print()
+        self._console.print(render_table(list(nodes), target_ms), width=width, soft_wrap=True)
+        self._console.print("[bold]Why[/bold]")
         self._console.print(render_reasons(list(nodes)))
         self._console.print()
 
