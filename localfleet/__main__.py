@@ -2,7 +2,11 @@
 
 import sys
 
-from localfleet.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        # Imported here, because a Ctrl-C during this half second deserves no traceback either.
+        from localfleet.cli.main import main
+
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
