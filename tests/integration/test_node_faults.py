@@ -26,7 +26,7 @@ from process_nodes import (
 from localfleet.control_socket import ControlError, request
 from localfleet.controlplane.control_plane import ControlPlane
 from localfleet.node_process import NodeProcess
-from localfleet.process.tree import marked
+from localfleet.process.tree import descendants, marked
 from localfleet.testing import CommandLine
 from localfleet.waiting import condition, is_true
 
@@ -106,15 +106,15 @@ async def test_a_pod_deleted_while_the_node_was_cut_ends_when_it_is_healed(
 async def test_killing_a_node_takes_every_process_and_its_cgroup(
     node: NodeProcess, admin: ApiClient, namespace: str
 ) -> None:
-    before = cgroups()
     pids = await run_escaping_pod(node, admin, namespace)
+    own = [cgroup for cgroup in cgroups() if cgroup.name.endswith(f"-{node.pid}")]
+    assert bool(own) == (os.geteuid() == 0)
     assert all(map(exists, pids))
     await node.kill()
     for pid in pids:
         await ended(pid)
     assert not marked("LOCALFLEET_NODE", str(node.config.state_dir))
-    # Nodes of other fleets on this machine may come and go; this one's cgroup must have gone.
-    assert not [cgroup for cgroup in before if cgroup.name.endswith(f"-{node.pid}") and cgroup.exists()]
+    assert not any(cgroup.exists() for cgroup in own)
 
 
 async def test_an_agent_that_is_killed_alone_leaves_no_process_and_no_cgroup(
@@ -125,7 +125,7 @@ async def test_an_agent_that_is_killed_alone_leaves_no_process_and_no_cgroup(
     assert agent is not None
     own = [cgroup for cgroup in cgroups() if cgroup.name.endswith(f"-{agent}")]
     assert bool(own) == (os.geteuid() == 0)
-    janitors = [int(child) for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
+    janitors = sorted(descendants([agent]) - {agent})
     os.kill(agent, 9)
     for pid in pids + janitors:
         await ended(pid)
