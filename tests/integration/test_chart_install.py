@@ -4,6 +4,8 @@ These tests have a control plane of their own, since Helm shall find it without 
 """
 
 import copy
+import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -30,6 +32,21 @@ TokenClient = Callable[..., Awaitable[ApiClient]]
 STATUS = {"status": {"readySummary": "1/1"}}
 
 
+def wait_for_policy(kubectl: CommandLine) -> None:
+    """Try, as a runtime with all rights, until it is the policy that refuses.
+
+    An API server takes a new policy into use a moment after it was stored, and nothing in the API tells when.
+    """
+    probe = json.dumps(
+        {"apiVersion": "fleetfit.io/v1alpha1", "kind": "NodeInference", "metadata": {"name": "probe"}}
+    )
+    user = f"--as=system:serviceaccount:{NAMESPACE}:{RUNTIME}"
+    command = ("create", "--dry-run=server", user, "--as-group=system:masters", "--filename", "-")
+    deadline_s = time.monotonic() + 30
+    while "a runtime may write only the status" not in (answer := kubectl.run(*command, stdin=probe)).stderr:
+        assert time.monotonic() < deadline_s, answer.stdout + answer.stderr
+
+
 @pytest.fixture(scope="module")
 def bare(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running_control_plane(tmp_path_factory.mktemp("bare-control-plane"), binaries) as running:
@@ -47,9 +64,11 @@ def kubectl(bare: ControlPlane) -> CommandLine:
 
 
 @pytest.fixture(scope="module")
-def release(helm: CommandLine) -> str:
+def release(helm: CommandLine, kubectl: CommandLine) -> str:
     """The chart, installed as a user would; its notes."""
-    return helm("install", "fleetfit", str(CHART), "--namespace", NAMESPACE, "--create-namespace")
+    notes = helm("install", "fleetfit", str(CHART), "--namespace", NAMESPACE, "--create-namespace")
+    wait_for_policy(kubectl)
+    return notes
 
 
 @pytest.fixture
