@@ -28,6 +28,7 @@ async def run_beside(command: list[str], launch: Launch, timeout_s: float) -> in
             return await process.wait()
     finally:
         process.kill()
+        await process.wait()
 
 
 async def run_hook(
