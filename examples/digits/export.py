@@ -32,7 +32,7 @@ from examples.digits.weights import Weights
 _OPSET = 18
 _IR_VERSION = 9
 _CALIBRATION_BATCH = 64
-_INTEGER_OPERATORS = ["Conv", "Relu", "Add", "GlobalAveragePool", "Gemm"]
+_INTEGER_OPERATORS = ["Conv", "Relu", "Add", "AveragePool", "GlobalAveragePool", "Gemm"]
 
 
 class OnnxOperators:
@@ -73,6 +73,10 @@ class OnnxOperators:
     def global_pool(self, data: str) -> str:
         """Average over all pixels."""
         return self.flatten(self._node("GlobalAveragePool", [data]))
+
+    def average_pool(self, data: str, size: int) -> str:
+        """Average over windows."""
+        return self._node("AveragePool", [data], kernel_shape=[size, size], strides=[size, size])
 
     def flatten(self, data: str) -> str:
         """Make one row per image."""

@@ -43,6 +43,12 @@ class JaxOperators:
         """Average over all pixels."""
         return jnp.mean(data, axis=(2, 3))
 
+    def average_pool(self, data: jax.Array, size: int) -> jax.Array:
+        """Average over windows."""
+        batch, channels, height, width = data.shape
+        cells = data.reshape(batch, channels, height // size, size, width // size, size)
+        return jnp.mean(cells, axis=(3, 5))
+
     def flatten(self, data: jax.Array) -> jax.Array:
         """Make one row per image."""
         return data.reshape(data.shape[0], -1)

@@ -5,7 +5,7 @@ This module knows neither of them, no weights and no data.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -56,6 +56,14 @@ class GlobalPool:
 
 
 @dataclass(frozen=True, slots=True)
+class GridPool:
+    """Mean over each cell of a grid of cells x cells on edge x edge pixels: where strokes are stays known."""
+
+    cells: int
+    edge: int
+
+
+@dataclass(frozen=True, slots=True)
 class Flatten:
     """All numbers of an image in one row."""
 
@@ -70,7 +78,7 @@ class Dense:
     relu: bool = False
 
 
-Layer = Resize | Conv | Residual | GlobalPool | Flatten | Dense
+Layer = Resize | Conv | Residual | GlobalPool | GridPool | Flatten | Dense
 Network = tuple[Layer, ...]
 
 
@@ -91,6 +99,9 @@ class Operators(Protocol[T]):
 
     def global_pool(self, data: T) -> T:
         """Average over all pixels and flatten."""
+
+    def average_pool(self, data: T, size: int) -> T:
+        """Average over windows of size x size pixels."""
 
     def flatten(self, data: T) -> T:
         """Make one row per image."""
@@ -118,6 +129,8 @@ def _apply(layer: Layer, operators: Operators[T], data: T) -> T:
             return _residual(layer, operators, data)
         case GlobalPool():
             return operators.global_pool(data)
+        case GridPool(cells, edge):
+            return operators.average_pool(data, edge // cells)
         case Flatten():
             return operators.flatten(data)
         case Dense():
@@ -152,9 +165,19 @@ def weight_shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
                 pass
 
 
-def with_resize(network: Network, factor: int) -> Network:
-    """Return the network for another enlargement; the weights of one without Flatten fit both."""
-    return tuple(replace(layer, factor=factor) if isinstance(layer, Resize) else layer for layer in network)
+def halved(network: Network) -> Network:
+    """Return the network at half the resolution, which the same weights fit."""
+    return tuple(_halved(layer) for layer in network)
+
+
+def _halved(layer: Layer) -> Layer:
+    match layer:
+        case Resize(factor):
+            return Resize(factor // 2)
+        case GridPool(cells, edge):
+            return GridPool(cells, edge // 2)
+        case _:
+            return layer
 
 
 RESIDUAL_WIDE: Network = (
@@ -163,11 +186,11 @@ RESIDUAL_WIDE: Network = (
     Residual("fine1", 32, 32, 32),
     Residual("fine2", 32, 32, 32),
     Residual("fine3", 32, 32, 32),
-    Residual("fine4", 32, 32, 32),
     Residual("coarse1", 32, 64, 64, stride=2),
     Residual("coarse2", 64, 64, 64),
-    GlobalPool(),
-    Dense("classifier", 64, CLASSES),
+    GridPool(4, edge=16),
+    Flatten(),
+    Dense("classifier", 64 * 16, CLASSES),
 )
 RESIDUAL_COMPACT: Network = (
     Resize(2),

@@ -19,15 +19,22 @@ from examples.digits.networks import (
     MLP,
     OUTPUT_NAME,
     RESIDUAL_COMPACT,
+    RESIDUAL_WIDE,
     Network,
     Residual,
     forward,
+    halved,
     weight_shapes,
-    with_resize,
 )
 from examples.digits.weights import Weights, initial_weights, prune_channels
 
-NETWORKS = {"compact": RESIDUAL_COMPACT, "small": CNN_SMALL, "depthwise": DEPTHWISE, "mlp": MLP}
+NETWORKS = {
+    "compact": RESIDUAL_COMPACT,
+    "small": CNN_SMALL,
+    "depthwise": DEPTHWISE,
+    "mlp": MLP,
+    "wide": halved(RESIDUAL_WIDE),
+}
 
 
 def some_weights(network: Network) -> Weights:
@@ -101,9 +108,9 @@ def test_pruning_refuses_a_share_that_makes_no_sense(kept_share: float) -> None:
         prune_channels(RESIDUAL_COMPACT, some_weights(RESIDUAL_COMPACT), kept_share)
 
 
-def test_weights_fit_another_resolution() -> None:
-    smaller = with_resize(RESIDUAL_COMPACT, 1)
-    assert list(weight_shapes(smaller)) == list(weight_shapes(RESIDUAL_COMPACT))
+def test_the_same_weights_fit_half_the_resolution() -> None:
+    smaller = halved(RESIDUAL_WIDE)
+    assert list(weight_shapes(smaller)) == list(weight_shapes(RESIDUAL_WIDE))
     assert run(float32_model(smaller, some_weights(smaller)), load_split().held_out.images[:2]).shape == (
         2,
         10,
