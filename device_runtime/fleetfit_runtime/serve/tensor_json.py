@@ -27,7 +27,7 @@ def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tup
         raise bad_request(
             f"input {name!r} has {array.size} elements, but its shape {list(shape)} needs {count}"
         )
-    if array.ndim > 1 and array.shape != shape:
+    if array.ndim > 1 and array.shape != shape and count:  # nesting of nothing cannot be told
         raise bad_request(
             f"data of input {name!r} is nested as {list(array.shape)}, but its shape is {list(shape)}"
         )
