@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from fleetfit_kube.backoff import Backoff
 from fleetfit_kube.client import ApiClient, WatchEvent, WatchPatience
-from fleetfit_kube.errors import ApiError, Expired, WatchStalled
+from fleetfit_kube.errors import ApiError, Expired, TooManyRequests, WatchStalled
 from fleetfit_kube.resources import ResourceType
 
 T = TypeVar("T")
@@ -134,7 +134,8 @@ class Reflector(Generic[T]):
             except ApiError as error:
                 must_list = must_list or isinstance(error, Expired)
                 self._restarted(_restart_reason(error), error)
-                await asyncio.sleep(backoff.next_s())
+                asked_s = error.retry_after_s if isinstance(error, TooManyRequests) else 0.0
+                await asyncio.sleep(max(backoff.next_s(), asked_s))
 
     def store(self, document: dict[str, Any]) -> None:
         """Take the answer to an own write at once, so that no decision rests on the state before it.

@@ -497,11 +497,8 @@ async def test_a_replica_that_loses_the_lease_ends(
     await apply(client, hardware_class("plain"))
     await add_nodes(fleet, 1)
     await until(lambda: fleet.label("edge-0") == "plain", "it leads")
-    lease = await client.get(LEASES, "fleetfit-operator", SYSTEM)
-    lease["spec"]["holderIdentity"] = "somebody-else"
-    lease["metadata"].pop("resourceVersion")
-    lease["metadata"].pop("managedFields", None)
-    await client.replace(LEASES, lease)
+    patch = {"spec": {"holderIdentity": "somebody-else"}}
+    await client.merge_patch(LEASES, "fleetfit-operator", patch, SYSTEM)
     async with asyncio.timeout(15):
         assert await operator.process.wait() == 1
     assert "another process holds the Lease" in operator.log.read_text()

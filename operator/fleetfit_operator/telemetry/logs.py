@@ -40,4 +40,6 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     # kopf tells about every object that it looks at.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # That it gets no signals in its thread is how we want it.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
