@@ -119,20 +119,31 @@ class World:
 
         await wait_for(self.client, NODES, reached, timeout_s=TIMEOUT_S, awaiting=f"{node} ready={ready}")
 
-    async def wait_for_failed_model(self, namespace: str, name: str, reason: str) -> list[dict[str, Any]]:
-        """Wait until some node reports that the deployment's model failed for the reason; return all such reports."""
+    async def wait_for_failure(self, namespace: str, name: str, variant: str, reason: str) -> list[str]:
+        """Wait until some node could not run the variant for the reason; return the names of all such nodes.
 
-        def reached(objects: Objects) -> list[dict[str, Any]] | None:
-            found = [
-                model
-                for document in objects.values()
-                for model in document.get("status", {}).get("models", [])
-                if (model["namespace"], model["deployment"], model.get("reason")) == (namespace, name, reason)
+        A node still shows the failure as its model's phase, or it has gone back to another variant and the failure is
+        remembered in its assignment.
+        """
+
+        def failed_here(document: dict[str, Any]) -> bool:
+            key = (namespace, name)
+            models = document.get("status", {}).get("models", [])
+            assignments = document.get("spec", {}).get("assignments", [])
+            shown = [(m["variant"], m.get("reason")) for m in models if (m["namespace"], m["deployment"]) == key]
+            remembered = [
+                (failed["variant"], failed["reason"])
+                for a in assignments
+                if (a["namespace"], a["deployment"]) == key
+                for failed in a.get("failedVariants", [])
             ]
-            return found or None
+            return (variant, reason) in shown + remembered
+
+        def reached(objects: Objects) -> list[str] | None:
+            return [key.name for key, document in objects.items() if failed_here(document)] or None
 
         return await wait_for(
-            self.client, NODE_INFERENCES, reached, timeout_s=TIMEOUT_S, awaiting=f"a model failed: {reason}"
+            self.client, NODE_INFERENCES, reached, timeout_s=TIMEOUT_S, awaiting=f"{variant} failed: {reason}"
         )
 
     async def assignment(self, node: str, namespace: str, name: str) -> dict[str, Any]:
