@@ -15,7 +15,8 @@ async def test_unlike_nodes_get_unlike_variants_with_a_reason(world: World) -> N
     for node, assignment in assignments.items():
         assert assignment["variant"] in assignment["reason"], node
         assert assignment["predicted"]["evidence"] in {"ReferenceRun", "Measured"}
-        assert assignment["runnerUp"]["qoe"] <= assignment["predicted"]["qoe"] + 0.02  # hysteresis at most
+        is_held = "keeps" in assignment["reason"]  # by hysteresis or dwell, after a measurement changed the figures
+        assert is_held or assignment["runnerUp"]["qoe"] <= assignment["predicted"]["qoe"], node
 
 
 async def test_a_missing_accelerator_is_visible_and_the_node_serves_on_the_cpu(world: World) -> None:
