@@ -56,7 +56,7 @@ class NodeConfig(BaseModel):
         default=10.0, gt=0, description="first delay of the crash loop, doubled"
     )
     crash_backoff_max_s: float = Field(default=300.0, gt=0)
-    lease_renew_interval_s: float = Field(default=10.0, gt=0)
+    lease_renew_interval_s: float = Field(default=5.0, gt=0)
     status_interval_s: float = Field(default=300.0, gt=0)
 
     @property

@@ -49,6 +49,7 @@ class ContainerLauncher:
         self._node = node
         self._client = client
         self._volumes = volumes
+        self._last_config: dict[tuple[str, str], dict[str, str]] = {}
 
     async def prepare(self, pod: Manifest, container: Manifest, log_file: Path) -> Launch:
         """Return the process to start.
@@ -123,10 +124,20 @@ class ContainerLauncher:
     async def _facts(self, pod: Manifest, container: Manifest) -> PodFacts:
         config: dict[tuple[str, str], dict[str, str]] = {}
         for reference in set(config_refs(container)):
-            resource = SECRETS if reference.kind == "Secret" else CONFIG_MAPS
-            try:
-                found = await self._client.get(resource, reference.name, pod["metadata"]["namespace"])
-            except NotFound:
-                continue
-            config[reference.kind, reference.name] = config_values({**found, "kind": reference.kind})
+            key = (reference.kind, reference.name)
+            values = await self._config(*key, pod["metadata"]["namespace"])
+            if values is not None:
+                config[key] = self._last_config[key] = values
         return PodFacts(pod, self._node.config.address, self._node.allocatable, config)
+
+    async def _config(self, kind: str, name: str, namespace: str) -> dict[str, str] | None:
+        """Return a config map's or secret's values; the last known ones while the API server is out of reach."""
+        resource = SECRETS if kind == "Secret" else CONFIG_MAPS
+        try:
+            return config_values({**await self._client.get(resource, name, namespace), "kind": kind})
+        except NotFound:
+            return None
+        except ApiError as error:
+            if not error.transient or (kind, name) not in self._last_config:
+                raise
+            return self._last_config[kind, name]

@@ -9,7 +9,13 @@ from localfleet.node.clock import api_time
 from localfleet.node.container_state import ContainerRecord, Running, Terminated
 from localfleet.node.manifest import Manifest, init_containers, is_sidecar, restart_policy
 
-_OWN_CONDITIONS: Final = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+_OWN_CONDITIONS: Final = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 from fleetfit_kube.client import ApiClient
 from fleetfit_kube.config import from_kubeconfig
-from fleetfit_kube.resources import PODS
+from fleetfit_kube.resources import CONFIG_MAPS, PODS
 from process_nodes import (
+    TIMEOUT_S,
     container,
     container_pid,
     ended,
@@ -90,6 +91,51 @@ async def test_a_cut_node_is_missed_and_its_pods_go_on_until_it_is_healed(
     assert container(found)["restartCount"] == 0
 
 
+async def test_a_container_that_dies_while_the_node_is_cut_is_started_again(
+    node: NodeProcess, admin: ApiClient, namespace: str
+) -> None:
+    await admin.create(
+        CONFIG_MAPS, {"metadata": {"name": "word", "namespace": namespace}, "data": {"WORD": "hi"}}
+    )
+    said = node.config.state_dir / "rootfs" / "said"
+    said.mkdir(parents=True)
+    os.mkfifo(said / "pid")
+    # Opening a pipe waits for the other side: the test reads as soon as a start writes, and not before.
+    script = (
+        "import os, signal\n"
+        "with open(os.environ['PIPE'], 'w') as pipe: print(os.environ['WORD'], os.getpid(), file=pipe)\n"
+        "signal.pause()"
+    )
+    wanted = pod(
+        node,
+        namespace,
+        "phoenix",
+        script,
+        env=[{"name": "PIPE", "value": "/said/pid"}],
+        envFrom=[{"configMapRef": {"name": "word"}}],
+        volumeMounts=[{"name": "said", "mountPath": "/said"}],
+        spec={"volumes": [{"name": "said", "hostPath": {"path": "/said"}}]},
+    )
+    await admin.create(PODS, wanted)
+    async with asyncio.timeout(TIMEOUT_S):
+        word, first = (await asyncio.to_thread((said / "pid").read_text)).split()
+        await node.cut()
+        os.kill(int(first), 9)
+        assert word == "hi"
+        again, second = (await asyncio.to_thread((said / "pid").read_text)).split()
+    assert again == "hi"
+    assert second != first
+    await node.heal()
+    found = await wait_for_pod(
+        admin,
+        namespace,
+        "phoenix",
+        lambda seen: container(seen).get("restartCount") == 1,
+        "the restart is told",
+    )
+    assert container(found)["lastState"]["terminated"]["exitCode"] == 137
+
+
 async def test_a_pod_deleted_while_the_node_was_cut_ends_when_it_is_healed(
     node: NodeProcess, admin: ApiClient, namespace: str
 ) -> None:
@@ -110,8 +156,10 @@ async def test_killing_a_node_takes_every_process_and_its_cgroup(
     own = [cgroup for cgroup in cgroups() if cgroup.name.endswith(f"-{node.pid}")]
     assert bool(own) == (os.geteuid() == 0)
     assert all(map(exists, pids))
+    assert node.pid is not None
+    family = descendants([node.pid])  # with the janitor, which is the last to go
     await node.kill()
-    for pid in pids:
+    for pid in [*pids, *family]:
         await ended(pid)
     assert not marked("LOCALFLEET_NODE", str(node.config.state_dir))
     assert not any(cgroup.exists() for cgroup in own)

@@ -323,6 +323,7 @@ async def test_deletion_gives_the_grace_period_and_no_more(
         script,
         args=["/data/word"],
         volumeMounts=[{"name": "data", "mountPath": "/data"}],
+        lifecycle={"preStop": {"exec": {"command": ["touch", "/data/hook"]}}},
         # Ready means that the handler is set, or SIGTERM would come too early.
         readinessProbe={
             "exec": {
@@ -339,6 +340,7 @@ async def test_deletion_gives_the_grace_period_and_no_more(
     await admin.delete(PODS, "graceful", namespace)
     await wait_until_gone(admin, namespace, "graceful")
     assert not exists(pid)
+    assert written.with_name("hook").exists()
     assert written.read_text() == ("bye" if polite else "here")
     assert not (node.config.state_dir / "pods" / found["metadata"]["uid"] / "volumes").exists()
 
