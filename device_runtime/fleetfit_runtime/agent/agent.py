@@ -132,16 +132,21 @@ class Agent:
         while True:
             await self._work.wait()
             self._work.clear()
-            remembered = self._remembered = self._remembered.model_copy(
-                update={"last_good": self._last_good()}
-            )
-            # Remembered first: a restart in between must find the files that its memory names.
-            await asyncio.to_thread(self._memory.write, remembered)
-            removed = self._tools.store.discard_unneeded(self._needed_digests())
-            await asyncio.to_thread(self._tools.store.empty_trash)
-            if removed:
-                logger.info("files removed that nothing needs", extra={"digests": removed})
-                self.changed.set()  # the free space that is reported
+            try:
+                await self._remember_and_tidy()
+            except OSError as error:
+                # A disk that went read-only must not end the server that still answers from memory.
+                logger.error("model store cannot be tidied", extra={"error": str(error)})
+
+    async def _remember_and_tidy(self) -> None:
+        self._remembered = self._remembered.model_copy(update={"last_good": self._last_good()})
+        # Remembered first: a restart in between must find the files that its memory names.
+        await asyncio.to_thread(self._memory.write, self._remembered)
+        removed = self._tools.store.discard_unneeded(self._needed_digests())
+        await asyncio.to_thread(self._tools.store.empty_trash)
+        if removed:
+            logger.info("files removed that nothing needs", extra={"digests": removed})
+            self.changed.set()  # the free space that is reported
 
     async def close(self) -> None:
         """Stop all keepers."""

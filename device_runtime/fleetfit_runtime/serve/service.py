@@ -31,6 +31,8 @@ SERVER_NAME = "fleetfit-runtime"
 EXTENSIONS = ("binary_tensor_data",)
 # Parsing this much JSON takes about a millisecond; more would delay health answers.
 _INLINE_BODY_BYTES = 64 << 10
+# Clients of a node use a handful of paths; the bound is for those who make up new ones.
+_MOST_KNOWN_ROUTES = 256
 _RETRY = b"Retry-After: 1\r\n"
 
 
@@ -87,6 +89,7 @@ class InferenceService:
         self._metrics = metrics
         self._observer = observer
         self._version = version
+        self._routes: dict[tuple[bytes, bytes], Route] = {}
         self._calls: dict[Call, Callable[[Route], Response]] = {
             Call.SERVER_METADATA: self._server_metadata,
             Call.SERVER_LIVE: lambda _route: json_response(200, {"live": True}),
@@ -100,7 +103,7 @@ class InferenceService:
     def handle(self, request: HttpRequest) -> "Response | asyncio.Future[Response]":
         """Answer a request, at once or later; never raises."""
         try:
-            route = find_route(request.method, request.target)
+            route = self._route(request.method, request.target)
             if route.call is Call.INFER:
                 return self._infer(route, request)
             return self._calls[route.call](route)
@@ -109,6 +112,14 @@ class InferenceService:
         except Exception:
             logger.exception("request failed", extra={"target": request.target[:200].decode("latin-1")})
             return error_response(500, "the server failed to answer; its log says why")
+
+    def _route(self, method: bytes, target: bytes) -> Route:
+        route = self._routes.get((method, target))
+        if route is None:
+            route = find_route(method, target)
+            if len(self._routes) < _MOST_KNOWN_ROUTES:
+                self._routes[method, target] = route
+        return route
 
     def _infer(self, route: Route, request: HttpRequest) -> "Response | asyncio.Future[Response]":
         begun_s = time.perf_counter()
