@@ -10,7 +10,7 @@ from fleetfit_api.deployment import InferenceDeployment
 from fleetfit_api.suite import ModelSuite, Precision, Variant
 
 from examples.digits import verify
-from examples.digits.catalogue import RECIPES, SUITE_FILE
+from examples.digits.catalogue import RECIPES, SUITE_FILE, Recipe
 from examples.digits.heldout import Digits, load_held_out
 from examples.digits.measure import open_session
 from examples.digits.networks import INPUT_NAME, OUTPUT_NAME
@@ -79,8 +79,8 @@ def test_pruned_network_does_less_work_than_the_network_it_came_from(suite: Mode
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_variant_takes_any_batch_and_gives_float_logits(recipe: object, held_out: Digits) -> None:
-    session = open_session(recipe.path)  # type: ignore[attr-defined]  # a Recipe
+def test_variant_takes_any_batch_and_gives_float_logits(recipe: Recipe, held_out: Digits) -> None:
+    session = open_session(recipe.path)
     (one,) = session.run([OUTPUT_NAME], {INPUT_NAME: held_out.images[:1]})
     (three,) = session.run([OUTPUT_NAME], {INPUT_NAME: held_out.images[:3]})
     assert one.shape == (1, 10)
