@@ -1,6 +1,6 @@
 """The split of the digits into training and held-out images, the same on every machine.
 
-Held-out images are for measuring alone: training, calibration of int8 and the number of epochs never see them.
+Held-out images are for measuring alone: neither training nor the calibration of int8 may see them.
 """
 
 from dataclasses import dataclass
