@@ -27,15 +27,15 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """How many writes succeeded and the errors of the others."""
+    """How many writes succeeded, and the others with their errors."""
 
     done: int
-    errors: tuple[ApiError, ...]
+    failures: tuple[tuple[Write, ApiError], ...]
 
     @property
     def complete(self) -> bool:
         """Whether every write succeeded."""
-        return not self.errors
+        return not self.failures
 
 
 async def execute_writes(
@@ -52,7 +52,7 @@ async def execute_writes(
         on_outcome: Called with (kind, outcome) for every write, for metrics.
     """
     pending = iter(list(writes))
-    errors: list[ApiError] = []
+    failures: list[tuple[Write, ApiError]] = []
     done = 0
     overloaded = False
 
@@ -61,8 +61,8 @@ async def execute_writes(
         for write in pending:
             if overloaded:
                 return
-            outcome = await _execute(write, errors)
-            overloaded = overloaded or isinstance(errors[-1] if errors else None, TooManyRequests)
+            outcome = await _execute(write, failures)
+            overloaded = overloaded or (outcome == "error" and isinstance(failures[-1][1], TooManyRequests))
             done += outcome == "done"
             if on_outcome is not None:
                 on_outcome(write.kind, outcome)
@@ -70,16 +70,16 @@ async def execute_writes(
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
             group.create_task(work())
-    return WriteResult(done, tuple(errors))
+    return WriteResult(done, tuple(failures))
 
 
-async def _execute(write: Write, errors: list[ApiError]) -> str:
+async def _execute(write: Write, failures: list[tuple[Write, ApiError]]) -> str:
     try:
         await write.execute()
     except NotFound:
         return "gone"
     except ApiError as error:
         logger.warning("write failed", extra={"kind": write.kind, "object": write.name, "error": str(error)})
-        errors.append(error)
+        failures.append((write, error))
         return "error"
     return "done"

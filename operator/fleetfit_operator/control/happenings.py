@@ -1,14 +1,18 @@
-"""Which changes of a deployment's status its users want to read as events. Pure.
+"""Which changes of a status, and which refusals, users want to read as events. Pure.
 
 One event per change of a condition's reason, not per node: at ten thousand nodes a wave is one sentence.
 """
 
 from collections.abc import Iterable, Mapping
 
+from fleetfit_api import HardwareClass
 from fleetfit_api.base import Condition, ConditionStatus, Resource
 from fleetfit_api.reasons import ConditionType, Reason
+from fleetfit_kube.errors import BadRequest, Invalid
 
+from fleetfit_operator.apply.daemon_set import daemon_set_name
 from fleetfit_operator.apply.events import Happening
+from fleetfit_operator.apply.writes import WriteResult
 
 
 def happenings_of(subject: Resource, old: Iterable[Condition], new: Iterable[Condition]) -> list[Happening]:
@@ -42,6 +46,22 @@ def summary_of_moves(subject: Resource, moved: Mapping[tuple[str, str], int]) ->
             f"{count} {'node' if count == 1 else 'nodes'} of class {class_name} now to run {variant}",
         )
         for (class_name, variant), count in sorted(moved.items())
+    ]
+
+
+def refused_classes(classes: Iterable[HardwareClass], result: WriteResult) -> list[Happening]:
+    """Return what the API server said about DaemonSets that it refused: their class asks for something impossible."""
+    refusals = {
+        write.name: error.message
+        for write, error in result.failures
+        if isinstance(error, Invalid | BadRequest)
+    }
+    return [
+        Happening(
+            each, Reason.INVALID_SPEC, f"the runtime cannot run as spec.runtime says: {refusal}", warning=True
+        )
+        for each in classes
+        if (refusal := refusals.get(daemon_set_name(each.metadata.name)))
     ]
 
 

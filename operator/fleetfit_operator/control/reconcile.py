@@ -25,7 +25,7 @@ from fleetfit_operator.apply.fleet_writer import FleetWriter
 from fleetfit_operator.apply.service import runtime_service
 from fleetfit_operator.apply.writes import Write, WriteResult, execute_writes
 from fleetfit_operator.control.deployment_plan import DeploymentPlan, PlanTerms
-from fleetfit_operator.control.happenings import happenings_of, summary_of_moves
+from fleetfit_operator.control.happenings import happenings_of, refused_classes, summary_of_moves
 from fleetfit_operator.control.plan import FleetPlan, plan_fleet
 from fleetfit_operator.control.prediction import FleetPredictions
 from fleetfit_operator.control.queue import DebouncedQueue
@@ -138,7 +138,8 @@ class Reconciler:
             await self._execute(self._node_writes(plan)),
             await self._execute(self._statuses(plan)),
         ]
-        await self._execute(self.recorder.writes(self._happenings(snapshot, plan)))
+        happenings = self._happenings(snapshot, plan) + refused_classes(snapshot.classes, results[0])
+        await self._execute(self.recorder.writes(happenings))
         if results[-1].complete:
             self.declared = _with_statuses(self.declared, plan)
         self.metrics.show_fleet(plan.class_sizes, plan.deployment_statuses.items())

@@ -2,7 +2,9 @@ from datetime import UTC, datetime
 
 from fleetfit_api import HardwareClass
 from fleetfit_api.base import Condition
-from fleetfit_operator.control.happenings import happenings_of, summary_of_moves
+from fleetfit_kube.errors import Invalid, Unavailable
+from fleetfit_operator.apply.writes import Write, WriteResult
+from fleetfit_operator.control.happenings import happenings_of, refused_classes, summary_of_moves
 
 SUBJECT = HardwareClass.model_validate(
     {"metadata": {"name": "x"}, "spec": {"runtime": {"image": "i", "providers": ["CPUExecutionProvider"]}}}
@@ -47,3 +49,18 @@ def test_a_wave_is_one_sentence() -> None:
         "1 node of class fast now to run small",
         "250 nodes of class plain now to run small",
     ]
+
+
+async def _nothing() -> None:
+    return None
+
+
+def test_a_class_that_asks_for_the_impossible_is_told_why() -> None:
+    refusal = Invalid(422, "Invalid", "spec.template.spec.containers[0].image: Required value")
+    result = WriteResult(0, ((Write("DaemonSet", "fleetfit-runtime-x", _nothing), refusal),))
+    happening = refused_classes([SUBJECT], result)[0]
+    assert (happening.reason, happening.warning) == ("InvalidSpec", True)
+    assert "image: Required value" in happening.message
+    overloaded = Unavailable(503, "Unavailable", "later")
+    result = WriteResult(0, ((Write("DaemonSet", "fleetfit-runtime-x", _nothing), overloaded),))
+    assert refused_classes([SUBJECT], result) == []

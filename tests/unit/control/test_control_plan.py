@@ -269,6 +269,15 @@ def test_a_runtime_that_is_gone_makes_its_node_absent_unless_it_is_changing(
         replace(told, nodes={NodeName("n0"): changing}), predictions, TERMS, 1
     ).deployment_statuses[KEY]
     assert (status.nodes.absent, status.nodes.failed) == (0, 0)
+    edited = {KEY: a_deployment(qoe={"latencyTargetMilliseconds": 2.0})}
+    other = replace(fleet, deployments=edited)
+    told_other = after(other, plan_fleet(other, predictions, TERMS, epoch=1), ready=False)
+    assert variants(told_other) == {"n0": "small"}
+    leaving = replace(told_other.nodes[NodeName("n0")], runtime_ready_at=None)
+    status = plan_fleet(
+        replace(told_other, nodes={NodeName("n0"): leaving}), predictions, TERMS, 1
+    ).deployment_statuses[KEY]
+    assert status.nodes.absent == 0
     late = replace(told, nodes={NodeName("n0"): changing}, taken_at=NOW + timedelta(seconds=601))
     assert plan_fleet(late, predictions, TERMS, 1).deployment_statuses[KEY].nodes.failed == 1
 

@@ -181,7 +181,11 @@ async def test_own_write_is_visible_at_once_and_older_events_do_not_undo_it(
         }
         reflector.store(written)
         assert colours(reflector) == {"a": "own"}
-        server.send_raw({"type": "MODIFIED", "object": old})
+        earlier = {
+            "metadata": {**old["metadata"], "resourceVersion": str(server.version - 5)},
+            "data": {"colour": "earlier"},
+        }
+        server.send_raw({"type": "MODIFIED", "object": earlier})
         server.put("b", colour="blue")
         await until(lambda: "b" in colours(reflector))
         assert colours(reflector)["a"] == "own"
