@@ -1,6 +1,6 @@
 """The training loop: AdamW over augmented images, a fixed number of epochs. Needs the extra `train`.
 
-It sees the training digits only; nothing here measures, so nothing can be chosen by the held-out digits.
+It sees the training digits only; nothing here measures, so no epoch is picked by the held-out ones.
 """
 
 from collections.abc import Callable
