@@ -103,7 +103,7 @@ class RuntimeApp:
                 reporter = self._make_reporter(client, agent, server)
                 watch = SpecWatch(client, self._settings.node_name, agent, reporter, self._rng)
                 jobs += [reporter.run, watch.run, watch.await_first_list]
-            await self._run_until_stopped(jobs, agent)
+            await self._run_until_stopped(jobs, agent, server)
             await self._shut_down(agent, server)
 
     def stop(self) -> None:
@@ -211,13 +211,13 @@ class RuntimeApp:
         self._may_load.set()
         self._changed.set()
 
-    async def _run_until_stopped(self, jobs: list[Job], agent: Agent) -> None:
+    async def _run_until_stopped(self, jobs: list[Job], agent: Agent, server: InferenceServer) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job()) for job in jobs]
             await self._stop.wait()
             agent.drain()
-            if self._settings.drain_delay_s > 0:
-                await asyncio.sleep(self._settings.drain_delay_s)
+            server.announce_end()
+            await asyncio.sleep(self._settings.drain_delay_s)
             for task in tasks:
                 task.cancel()
 

@@ -63,8 +63,9 @@ class Settings(BaseModel):
         validation_alias=_env("FLEETFIT_DRAIN_TIMEOUT_SECONDS"), default=20.0, ge=0
     )
     """How long requests in flight may take after SIGTERM; keep below terminationGracePeriodSeconds."""
-    drain_delay_s: float = Field(validation_alias=_env("FLEETFIT_DRAIN_DELAY_SECONDS"), default=0.0, ge=0)
-    """How long to go on accepting after SIGTERM, until the Service no longer routes here."""
+    drain_delay_s: float = Field(validation_alias=_env("FLEETFIT_DRAIN_DELAY_SECONDS"), default=1.0, ge=0)
+    """How long to go on accepting after SIGTERM, until the Service no longer routes here. Too low loses requests that
+    are on their way; too high delays every restart."""
     log_level: str = Field(
         validation_alias=_env("FLEETFIT_LOG_LEVEL"), default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$"
     )

@@ -171,6 +171,19 @@ async def test_drain_answers_what_is_asked_and_refuses_new_connections(node: Nod
         await asyncio.open_connection("127.0.0.1", port)
 
 
+async def test_announced_end_sends_clients_away_without_losing_a_request(serving: Node) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", serving.server.port)
+    writer.write(LIVE + b"\r\n")
+    first = await reader.readuntil(b"}")
+    serving.server.announce_end()
+    writer.write(LIVE + b"\r\n")
+    second = await reader.read()
+    writer.close()
+    third = await talk(serving, LIVE + b"\r\n")
+    assert [statuses(answer) for answer in (first, second, third)] == [[200]] * 3
+    assert [b"Connection: close" in answer for answer in (first, second, third)] == [False, True, True]
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -273,6 +273,10 @@ class HttpConnection(asyncio.Protocol):
             return
         self._transport.abort()
 
+    def announce_end(self) -> None:
+        """Let the next response say that the connection ends with it, so that the client goes elsewhere unharmed."""
+        self._last_response_due = True
+
     def finish(self) -> None:
         """Answer what is asked, then close."""
         self._last_response_due = True

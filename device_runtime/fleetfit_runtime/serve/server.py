@@ -24,6 +24,7 @@ class InferenceServer:
         self._max_connections = max_connections
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
+        self._ending = False
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
@@ -52,7 +53,10 @@ class InferenceServer:
         def make() -> asyncio.Protocol:
             if len(self._connections) >= self._max_connections:
                 return _Refusal()
-            return HttpConnection(self._handler, self._limits, self._connections, now)
+            connection = HttpConnection(self._handler, self._limits, self._connections, now)
+            if self._ending:
+                connection.announce_end()
+            return connection
 
         return make
 
@@ -61,6 +65,15 @@ class InferenceServer:
         for connection in list(self._connections):
             connection.expire(loop.time())
         self._sweep = loop.call_later(_SWEEP_S, self._end_slow_connections, loop)
+
+    def announce_end(self) -> None:
+        """Go on accepting and answering, but send clients away with each answer.
+
+        A connection that is merely closed may lose a request that is on its way.
+        """
+        self._ending = True
+        for connection in self._connections:
+            connection.announce_end()
 
     async def drain(self, timeout_s: float) -> bool:
         """Stop accepting, answer what is asked, close; return False if some had to be cut off."""
