@@ -210,3 +210,37 @@ async def test_thousands_of_objects_in_pages(server: FaultApiServer, journal: Jo
         await reflector.synced.wait()
         assert len(reflector.items) == 1200
     assert server.page_size_seen == ["500"] * 3
+
+
+async def test_a_refresh_sees_what_a_slow_watch_has_not_told_and_is_not_undone_by_it(
+    server: FaultApiServer, journal: Journal
+) -> None:
+    async with reflecting(server, journal) as reflector:
+        await until(lambda: server.watching)
+        server.silent = True
+        late = server.put("a", colour="red")
+        await reflector.refresh()
+        assert colours(reflector) == {"a": "red"}
+        server.delete("a", announce=False)
+        await reflector.refresh()
+        assert not reflector.items
+        server.silent = False
+        server.send_raw({"type": "ADDED", "object": late})
+        server.put("b", colour="blue")
+        await until(lambda: "b" in colours(reflector))
+        assert colours(reflector) == {"b": "blue"}
+
+
+async def test_after_a_restore_from_a_backup_the_older_state_is_taken(
+    server: FaultApiServer, journal: Journal
+) -> None:
+    server.version = 5000
+    server.put("a", colour="red")
+    async with reflecting(server, journal) as reflector:
+        await until(lambda: server.watching)
+        server.delete("a", announce=False)
+        server.version = 200
+        server.put("b", colour="blue")
+        server.expire_watches = 1
+        server.end_watches()
+        await until(lambda: colours(reflector) == {"b": "blue"})
