@@ -150,6 +150,8 @@ class Fleet:
             serving_cert=directory / "kubelet.crt",
             serving_key=directory / "kubelet.key",
             images=self._images,
+            # All nodes run on this machine's processors: they must not time the reference set against each other.
+            pod_environment={"FLEETFIT_REFERENCE_TURNS_DIR": str(state.root / "reference-turns")},
             **self._node_settings,
         )
         through_proxy = f"https://{address}:{config.proxy_port}"

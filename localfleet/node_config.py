@@ -52,6 +52,9 @@ class NodeConfig(BaseModel):
     images: dict[str, tuple[str, ...]] = Field(
         description="image repository without tag or digest -> local command that stands in for its entry point"
     )
+    pod_environment: dict[str, str] = Field(
+        default={}, description="variables that every container has unless its pod sets them"
+    )
     crash_backoff_base_s: float = Field(
         default=10.0, gt=0, description="first delay of the crash loop, doubled"
     )

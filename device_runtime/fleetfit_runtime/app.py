@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from fleetfit_runtime.probe.cgroup import CgroupFacts, threads_for
 from fleetfit_runtime.probe.networks import SET_VERSION
 from fleetfit_runtime.probe.node_facts import node_telemetry
 from fleetfit_runtime.probe.reference import run_reference_set
+from fleetfit_runtime.probe.turns import Turns
 from fleetfit_runtime.serve.http_connection import HttpLimits
 from fleetfit_runtime.serve.server import InferenceServer
 from fleetfit_runtime.serve.service import InferenceService
@@ -78,9 +79,14 @@ class RuntimeApp:
                 set_version=SET_VERSION,
                 cpu_count=round(processors, 2),
             ),
-            run_reference_set,
+            self._run_reference_set,
         )
         self._stop = asyncio.Event()
+
+    def _run_reference_set(self, providers: Sequence[str], intra_op_threads: int) -> list[ReferenceRun]:
+        directory = self._settings.reference_turns_dir
+        with Turns(directory).turn() if directory else nullcontext():
+            return run_reference_set(providers, intra_op_threads)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.

@@ -66,6 +66,11 @@ class Settings(BaseModel):
     drain_delay_s: float = Field(validation_alias=_env("FLEETFIT_DRAIN_DELAY_SECONDS"), default=1.0, ge=0)
     """How long to go on accepting after SIGTERM, until the Service no longer routes here. Too low loses requests that
     are on their way; too high delays every restart."""
+    reference_turns_dir: Path | None = Field(
+        validation_alias=_env("FLEETFIT_REFERENCE_TURNS_DIR"), default=None
+    )
+    """Where runtimes that share one machine's processors take turns with their reference runs; a node of its own needs
+    none."""
     log_level: str = Field(
         validation_alias=_env("FLEETFIT_LOG_LEVEL"), default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$"
     )

@@ -27,7 +27,7 @@ from localfleet.demo.traffic import Tally, TrafficClient, open_session
 
 NAMESPACE: Final = "default"
 NAME: Final = "digits"
-NODES_ASKED_AT_ONCE: Final = 2  # more would compete for this machine's processors and measure each other
+NODES_ASKED_AT_ONCE: Final = 1  # nodes share this machine's processors and would measure each other
 TIGHTENED_SHARE: Final = 0.1
 TABLE_WIDTH: Final = 132  # a narrower terminal wraps lines, which reads better than cut cells
 ROOT: Final = Path(__file__).parents[2]

@@ -114,6 +114,7 @@ class ContainerLauncher:
             POD_MARKER_ENV: pod_uid(pod),
             mark: value,
             **self._node.cpu_limit.environment,
+            **config.pod_environment,
         }
         if (service_account_dir := self._volumes.service_account_dir(container)) is not None:
             variables["FLEETFIT_SERVICE_ACCOUNT_DIR"] = service_account_dir

@@ -130,7 +130,9 @@ class World:
             key = (namespace, name)
             models = document.get("status", {}).get("models", [])
             assignments = document.get("spec", {}).get("assignments", [])
-            shown = [(m["variant"], m.get("reason")) for m in models if (m["namespace"], m["deployment"]) == key]
+            shown = [
+                (m["variant"], m.get("reason")) for m in models if (m["namespace"], m["deployment"]) == key
+            ]
             remembered = [
                 (failed["variant"], failed["reason"])
                 for a in assignments

@@ -15,7 +15,9 @@ async def test_unlike_nodes_get_unlike_variants_with_a_reason(world: World) -> N
     for node, assignment in assignments.items():
         assert assignment["variant"] in assignment["reason"], node
         assert assignment["predicted"]["evidence"] in {"ReferenceRun", "Measured"}
-        is_held = "keeps" in assignment["reason"]  # by hysteresis or dwell, after a measurement changed the figures
+        is_held = (
+            "keeps" in assignment["reason"]
+        )  # by hysteresis or dwell, after a measurement changed the figures
         assert is_held or assignment["runnerUp"]["qoe"] <= assignment["predicted"]["qoe"], node
 
 
