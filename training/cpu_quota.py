@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from localfleet.node.cpu_limit import shortest_period_us
+
 _V1_ROOT = Path("/sys/fs/cgroup/cpu")
 _V2_ROOT = Path("/sys/fs/cgroup")
 
@@ -17,14 +19,12 @@ class CpuQuota:
 
     Args:
         name: Name of the control group.
-        period_us: Length of a period in microseconds; a quota is a share of it.
 
     Raises:
         OSError: on entry, when the process may not make control groups.
     """
 
-    def __init__(self, name: str, period_us: int = 10_000) -> None:
-        self._period_us = period_us
+    def __init__(self, name: str) -> None:
         self._unified = (_V2_ROOT / "cgroup.controllers").exists()
         self._root = _V2_ROOT if self._unified else _V1_ROOT
         self._group = self._root / name
@@ -46,9 +46,12 @@ class CpuQuota:
 
     def set_cores(self, cores: float) -> None:
         """Set the quota in cores, above 0."""
-        quota_us = max(1000, round(cores * self._period_us))
+        period_us = shortest_period_us(cores)
+        quota_us = round(cores * period_us)
         if self._unified:
-            (self._group / "cpu.max").write_text(f"{quota_us} {self._period_us}")
+            (self._group / "cpu.max").write_text(f"{quota_us} {period_us}")
         else:
-            (self._group / "cpu.cfs_period_us").write_text(str(self._period_us))
+            # A quota must never exceed what the parent has in the same period, so it is lifted in between.
+            (self._group / "cpu.cfs_quota_us").write_text("-1")
+            (self._group / "cpu.cfs_period_us").write_text(str(period_us))
             (self._group / "cpu.cfs_quota_us").write_text(str(quota_us))

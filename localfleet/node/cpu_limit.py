@@ -16,6 +16,7 @@ from typing import Final
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 _POLITE_NICE: Final = 10
+_SHORTEST_US: Final = 1_000  # the kernel refuses a smaller quota or period
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class CpuLimit:
     def cgroups(self) -> tuple[Path, ...]:
         """The cgroups to remove in the end."""
         return (self.cgroup,) if self.cgroup is not None else ()
+
+
+def shortest_period_us(cores: float) -> int:
+    """Return the shortest period, in microseconds, that the kernel takes for a quota of so many cores."""
+    return max(_SHORTEST_US, round(_SHORTEST_US / cores))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ import yaml
 from fleetfit_api.quantity import parse_quantity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from localfleet.node.cpu_limit import shortest_period_us
+
 PROFILES_DIR: Final = Path(__file__).parent.parent / "profiles"
 FLEETS_DIR: Final = PROFILES_DIR / "fleets"
-
-_SHORTEST_PERIOD_US: Final = 5_000
-_SHORTEST_QUOTA_US: Final = 1_000  # the kernel refuses a smaller cfs quota or period
 
 
 class ProfileError(ValueError):
@@ -78,7 +77,7 @@ class NodeProfile(_Strict):
     @property
     def cpu_period_us(self) -> int:
         """Period of the CPU quota: as short as the kernel allows, so that a slow node is slow and does not stutter."""
-        return max(_SHORTEST_PERIOD_US, round(_SHORTEST_QUOTA_US / self.cpu_quota))
+        return shortest_period_us(self.cpu_quota)
 
     @property
     def allocatable(self) -> dict[str, str]:
