@@ -16,7 +16,8 @@ from typing import Final
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 _POLITE_NICE: Final = 10
-_SHORTEST_US: Final = 1_000  # the kernel refuses a smaller quota or period
+_SHORTEST_PERIOD_US: Final = 5_000
+_SHORTEST_QUOTA_US: Final = 1_000  # the kernel refuses a smaller one
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ class CpuLimit:
 
 
 def shortest_period_us(cores: float) -> int:
-    """Return the shortest period, in microseconds, that the kernel takes for a quota of so many cores."""
-    return max(_SHORTEST_US, round(_SHORTEST_US / cores))
+    """Return the shortest useful period, in microseconds, for a quota of so many cores.
+
+    The kernel looks at a running process once in a tick, some milliseconds: a shorter period would only be overrun.
+    """
+    return max(_SHORTEST_PERIOD_US, round(_SHORTEST_QUOTA_US / cores))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ def _refuse_to_wait(_: float) -> None:
 
 def test_there_are_as_many_turns_as_slots(tmp_path: Path) -> None:
     turns = Turns(tmp_path / "turns", slots=2, sleep=_refuse_to_wait)
-    with turns.turn(), turns.turn():
-        with pytest.raises(MustWaitError), turns.turn():
-            pass
+    with turns.turn(), turns.turn(), pytest.raises(MustWaitError), turns.turn():
+        pass
 
 
 def test_a_turn_is_free_again_when_its_holder_is_done(tmp_path: Path) -> None:
