@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPENVINO_VENV := .venv-openvino
 PACKAGES := crds kube operator device_runtime localfleet training examples
-SOURCES := $(PACKAGES) tests benchmarks
+SOURCES := $(PACKAGES) tests
 
 .PHONY: help
 help: ## Show this list

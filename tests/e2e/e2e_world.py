@@ -148,6 +148,26 @@ class World:
             self.client, NODE_INFERENCES, reached, timeout_s=TIMEOUT_S, awaiting=f"{variant} failed: {reason}"
         )
 
+    async def wait_for_report(self, node: str, namespace: str, name: str, *, reason: str) -> dict[str, Any]:
+        """Wait until the node reports the deployment's model with the reason; return the report."""
+
+        def reached(objects: Objects) -> dict[str, Any] | None:
+            models = [
+                model
+                for key, document in objects.items()
+                for model in document.get("status", {}).get("models", [])
+                if (key.name, model["namespace"], model["deployment"]) == (node, namespace, name)
+            ]
+            return models[0] if models and models[0].get("reason") == reason else None
+
+        return await wait_for(
+            self.client, NODE_INFERENCES, reached, timeout_s=TIMEOUT_S, awaiting=f"{reason} on {node}"
+        )
+
+    def store_dir(self, node: str) -> Path:
+        """Directory of this machine that is the node's model store."""
+        return self.fleet.node(node).config.state_dir / "rootfs" / "var" / "lib" / "fleetfit"
+
     async def assignment(self, node: str, namespace: str, name: str) -> dict[str, Any]:
         document = await self.client.get(NODE_INFERENCES, node)
         return _of(document["spec"]["assignments"], namespace, name)

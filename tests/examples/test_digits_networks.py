@@ -61,7 +61,6 @@ def test_split_is_the_same_every_time_stratified_and_disjoint() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 def test_exported_file_computes_what_was_trained(network: Network) -> None:
-    pytest.importorskip("jax")
     from examples.digits.jax_operators import JaxOperators
 
     weights, images = some_weights(network), load_split().held_out.images[:4]

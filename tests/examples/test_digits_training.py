@@ -1,9 +1,6 @@
 """The training loop learns, repeats itself, and leaves what it was given alone. Needs the extra `train`."""
 
 import numpy as np
-import pytest
-
-pytest.importorskip("jax")
 
 from examples.digits.heldout import load_split
 from examples.digits.networks import IMAGE_EDGE, MLP
