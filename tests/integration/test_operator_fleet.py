@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from operator_process import OperatorProcess, operator_process
 
 from localfleet.binaries import Binaries
 from localfleet.controlplane.control_plane import ControlPlane
+from localfleet.node.api_proxy import ApiProxy
 from localfleet.testing import CommandLine, apply_crds, helm_of, kubectl_of, running_control_plane
 
 ROOT = Path(__file__).parents[2]
@@ -489,6 +491,49 @@ async def test_a_second_replica_stands_by_and_takes_over(
             assert await second.stop() == 0
             lease = await client.get(LEASES, "fleetfit-operator", SYSTEM)
             assert not lease["spec"].get("holderIdentity")
+
+
+def _point_to(kubeconfig: Path, server: str) -> None:
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = server
+    kubeconfig.write_text(yaml.safe_dump(config))
+
+
+async def test_a_short_cut_from_the_api_server_is_outlived(
+    client: ApiClient, fleet: FleetActor, kubeconfig: Path, own_control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    proxy = ApiProxy(("127.0.0.1", port), ("127.0.0.1", own_control_plane.ports.api))
+    await proxy.open()
+    _point_to(kubeconfig, f"https://127.0.0.1:{port}")
+    await apply(client, hardware_class("plain"), suite(), deployment())
+    await add_nodes(fleet, 2)
+    patient = {"FLEETFIT_LEASE_DURATION_S": "30", "FLEETFIT_LEASE_DEADLINE_S": "25"}
+    try:
+        async with operator_process(kubeconfig, tmp_path, **patient) as operator:
+            await until(lambda: fleet.all_ready("digits", "exact"), "installed")
+            await proxy.close()
+            # Everything changes while the operator is cut off, and a deletion passes unseen.
+            await apply(client, deployment(qoe=only("int8")))
+            fleet.up.pop("edge-0")
+            await client.delete(NODES, "edge-0")
+
+            async def lost_its_watches() -> bool:
+                return "fleetfit_watch_restarts_total" in (await operator.get("/metrics"))[1]
+
+            await eventually(lost_its_watches, "it has noticed")
+            assert (await operator.get("/healthz"))[0] == 200
+            await proxy.open()
+            await until(lambda: fleet.all_ready("digits", "small"), "it goes on")
+            await until(
+                lambda: set(fleet.inferences.items) == {ObjectKey("", "edge-1")}, "the node is forgotten"
+            )
+            assert operator.process.returncode is None
+            assert len(set(fleet.epochs)) == 1
+    finally:
+        await proxy.close()
 
 
 async def test_a_replica_that_loses_the_lease_ends(
