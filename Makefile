@@ -30,6 +30,10 @@ $(OPENVINO_VENV)/.stamp: locks/openvino.txt pyproject.toml
 .PHONY: venv
 venv: $(VENV)/.stamp $(OPENVINO_VENV)/.stamp ## Make the Python environments
 
+.PHONY: binaries
+binaries: $(VENV)/.stamp ## Build etcd, the control plane, kubectl and helm into the cache (once, some minutes)
+	@$(BIN)/python -m localfleet build
+
 .PHONY: demo
 demo: venv ## Show the whole loop on a real control plane and unlike nodes, then clean up
 	@$(BIN)/python -m localfleet demo
@@ -43,11 +47,11 @@ down: venv ## Stop what `make up` started
 	@$(BIN)/python -m localfleet down
 
 .PHONY: test
-test: venv ## Unit, runtime and integration tests (real API server, real models)
+test: venv binaries ## Unit, runtime and integration tests (real API server, real models)
 	@$(BIN)/python -m pytest -q
 
 .PHONY: e2e
-e2e: venv ## The fleet end to end
+e2e: venv binaries ## The fleet end to end
 	@$(BIN)/python -m pytest -q tests/e2e
 
 .PHONY: lint
