@@ -1,13 +1,14 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from fault_api_server import FaultApiServer, until
 from fleetfit_kube import ApiClient, Connection
 from fleetfit_kube.client import ClientOptions, WatchPatience
-from fleetfit_kube.config import StaticToken
+from fleetfit_kube.config import StaticToken, TokenFile
 from fleetfit_kube.errors import (
     Conflict,
     ConnectionLost,
@@ -16,6 +17,7 @@ from fleetfit_kube.errors import (
     Invalid,
     NotFound,
     TooManyRequests,
+    Unauthorized,
     Unavailable,
     WatchStalled,
 )
@@ -146,6 +148,33 @@ async def test_a_refused_token_is_read_again(server: FaultApiServer, sleeps: Sle
     async with ApiClient(Connection(server.url, credentials=RotatedToken("x")), sleep=sleeps) as client:
         await client.get(CONFIG_MAPS, "a", "default")
     assert server.tokens == ["Bearer old", "Bearer new"]
+
+
+async def test_a_watch_whose_token_is_refused_has_it_read_again(
+    server: FaultApiServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("old")
+    async with ApiClient(Connection(server.url, credentials=TokenFile(path))) as client:
+        await client.list(CONFIG_MAPS)
+        path.write_text("new")
+        server.fail_next(401)
+        with pytest.raises(Unauthorized):
+            async for _ in client.watch(CONFIG_MAPS, "1"):
+                pass
+        await client.list(CONFIG_MAPS)
+    assert server.tokens == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+async def test_a_token_that_is_not_there_yet_is_waited_for(server: FaultApiServer, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+
+    async def put_there(_seconds: float) -> None:
+        path.write_text("late")
+
+    async with ApiClient(Connection(server.url, credentials=TokenFile(path)), sleep=put_there) as client:
+        await client.list(CONFIG_MAPS)
+    assert server.tokens == ["Bearer late"]
 
 
 async def test_responses_are_observed_for_metrics(server: FaultApiServer) -> None:
