@@ -18,6 +18,7 @@ from fleetfit_runtime.engine.load_errors import classify_load_error, plain_messa
 from fleetfit_runtime.engine.providers import ProviderProof, prove_provider, usable_chain
 from fleetfit_runtime.engine.tensor_types import TensorType, tensor_type_of
 from fleetfit_runtime.failure import ModelFailure
+from fleetfit_runtime.provider_options import with_options
 
 logger = logging.getLogger(__name__)
 
@@ -122,8 +123,9 @@ class OnnxRuntime:
         log_lines: Sequence[str],
     ) -> ModelSession:
         # enable_fallback=0: ONNX Runtime's own fallback prints to stdout and hides which provider failed and why.
+        providers = with_options(chain, self._threads)
         session = onnxruntime.InferenceSession(
-            str(path), self._options(), providers=list(chain), enable_fallback=0
+            str(path), self._options(), providers=providers, enable_fallback=0
         )
         proof = prove_provider(
             self._chain, available, session.get_providers(), _graph_nodes(session), [*refusals, *log_lines]

@@ -25,6 +25,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from fleetfit_runtime.probe.networks import REFERENCE_NETWORKS, SET_VERSION, network_bytes
 from fleetfit_runtime.probe.reference_timing import Clock, RoundLength, TimedWork
+from fleetfit_runtime.provider_options import with_options
 
 # ONNX Runtime's errors share no base class; the last two come from its Python part.
 _ONNXRUNTIME_ERRORS = (
@@ -128,7 +129,9 @@ def _load(name: str, provider: str, intra_op_threads: int) -> TimedWork | None:
     # Threads that wait in a loop use up the quota of a small node; the engine's sessions do not spin either.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(network_bytes(name), options, providers=[provider])
+        session = ort.InferenceSession(
+            network_bytes(name), options, providers=with_options([provider], intra_op_threads)
+        )
         if session.get_providers()[0] != provider:
             return None
         inputs = {
