@@ -12,6 +12,9 @@ NODE_MARKER_ENV: Final = "LOCALFLEET_NODE"
 """Environment variable with the node's state directory. The agent has it and must hand it to every process of its
 pods: it is how `kill` finds processes that have left the agent's process tree."""
 
+UNLIMITED_ANNOTATION: Final = "localfleet/outside-cpu-quota"
+"""Annotation of a pod, "true" where the node's CPU quota does not hold for it."""
+
 
 class NodeConfig(BaseModel):
     """One process node: who it is, where it lives and how it reaches the API server."""

@@ -164,6 +164,7 @@ class Resource(ApiModel):
 
     NAMES: ClassVar[KindNames]
     COLUMNS: ClassVar[tuple[PrinterColumn, ...]]
+    RULES: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     api_version: str = API_VERSION
     kind: str = ""

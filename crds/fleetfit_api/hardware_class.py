@@ -179,6 +179,13 @@ class HardwareClass(Resource):
         PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
     )
 
+    RULES: ClassVar = (
+        (
+            "size(self.metadata.name) <= 63",
+            "the name becomes the value of a node label, so it must not have more than 63 characters",
+        ),
+    )
+
     kind: str = "HardwareClass"
     spec: HardwareClassSpec
     status: HardwareClassStatus = HardwareClassStatus()

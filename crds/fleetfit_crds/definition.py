@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
-from fleetfit_api.base import PrinterColumn, Resource
+from fleetfit_api.base import PrinterColumn, Resource, cel
 from fleetfit_api.names import GROUP, VERSION
 
 from fleetfit_crds.structural import structural_schema
@@ -69,6 +69,7 @@ def _object_schema(kind: type[Resource]) -> dict[str, Any]:
             "spec": spec,
             "status": structural_schema(section_model(kind, "status"), with_defaults=False),
         },
+        **(cel(*kind.RULES) if kind.RULES else {}),
     }
 
 

@@ -21,6 +21,7 @@ from fleetfit_kube.resources import (
 )
 
 from localfleet.demo.model_server import POD_NAME, PORT
+from localfleet.node_config import UNLIMITED_ANNOTATION
 from localfleet.waiting import Objects, condition, is_true, wait_for
 
 SYSTEM_NAMESPACE: Final = "fleetfit-system"
@@ -52,13 +53,15 @@ async def run_command(command: Sequence[str | Path], env: Mapping[str, str]) -> 
 def install_arguments(chart: Path, operator_node: str) -> list[str]:
     """Return the arguments of helm that install the chart, with the operator on a node of the user's choice.
 
-    The operator's node is fixed because a process node's CPU quota holds for the operator as well, and a demo should
-    not wait for an operator on a gateway with a fifth of a core.
+    In life the operator has a server to itself. Here it shares a node with a runtime, so it stays outside of the node's
+    CPU quota: it would start late and disturb what the runtime measures.
     """
+    annotation = UNLIMITED_ANNOTATION.replace(".", "\\.")
     return [
         *("upgrade", "--install", RELEASE, str(chart)),
         *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
         *("--set-string", f"operator.nodeSelector.kubernetes\\.io/hostname={operator_node}"),
+        *("--set-string", f"operator.podAnnotations.{annotation}=true"),
     ]
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from localfleet.node_config import UNLIMITED_ANNOTATION
+
 IMAGE: Final = "localfleet/model-server"
 POD_NAME: Final = "model-server"
 PORT: Final = 8765
@@ -48,7 +50,7 @@ def model_server_pod(directory: Path, node: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": POD_NAME},
+        "metadata": {"name": POD_NAME, "annotations": {UNLIMITED_ANNOTATION: "true"}},
         "spec": {"nodeName": node, "automountServiceAccountToken": False, "containers": [container]},
     }
 

@@ -29,7 +29,7 @@ NAMESPACE: Final = "default"
 NAME: Final = "digits"
 NODES_ASKED_AT_ONCE: Final = 1  # nodes share this machine's processors and would measure each other
 TIGHTENED_SHARE: Final = 0.1
-TABLE_WIDTH: Final = 132  # a narrower terminal wraps lines, which reads better than cut cells
+TABLE_WIDTH: Final = 140  # a narrower terminal wraps lines, which reads better than cut cells
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "examples" / "digits"
 CHART: Final = ROOT / "charts" / "fleetfit"
@@ -197,9 +197,9 @@ class Demo:
 
     def _print(self, nodes: Sequence[NodeResult], deployment: InferenceDeployment) -> None:
         target_ms = deployment.spec.qoe.latency_target_milliseconds
-        width = max(self._console.width, TABLE_WIDTH)
+        wide = Console(file=self._console.file, width=max(self._console.width, TABLE_WIDTH))
         self._console.print()
-        self._console.print(render_table(list(nodes), target_ms), width=width, soft_wrap=True)
+        wide.print(render_table(list(nodes), target_ms), soft_wrap=True)
         self._console.print("[bold]Why[/bold]")
         self._console.print(render_reasons(list(nodes)))
         self._console.print()

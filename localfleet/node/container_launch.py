@@ -10,6 +10,7 @@ from fleetfit_kube.errors import ApiError, NotFound
 from fleetfit_kube.resources import CONFIG_MAPS, SECRETS
 
 from localfleet.node.child_process import Launch
+from localfleet.node.cpu_limit import UNLIMITED, CpuLimit
 from localfleet.node.environment import (
     MissingConfigError,
     PodFacts,
@@ -24,7 +25,7 @@ from localfleet.node.manifest import Manifest, pod_uid
 from localfleet.node.node_context import NodeContext
 from localfleet.node.paths import PathRewriter
 from localfleet.node.pod_volumes import PodVolumes
-from localfleet.node_config import NODE_MARKER_ENV
+from localfleet.node_config import NODE_MARKER_ENV, UNLIMITED_ANNOTATION
 
 POD_MARKER_ENV = "LOCALFLEET_POD"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,8 +82,13 @@ class ContainerLauncher:
             raise CannotLaunchError("RunContainerError", what)
         directory = self._working_dir(container, rewriter) or self._directory(pod, container)
         return Launch(
-            (executable, *argv[1:]), environment, directory, log_file, self._node.cpu_limit, rewriter.rewrite
+            (executable, *argv[1:]), environment, directory, log_file, self._cpu_limit(pod), rewriter.rewrite
         )
+
+    def _cpu_limit(self, pod: Manifest) -> CpuLimit:
+        """Return what slows the pod down; a cluster's own workloads run on better machines than the edge has."""
+        annotations = pod["metadata"].get("annotations") or {}
+        return UNLIMITED if annotations.get(UNLIMITED_ANNOTATION) == "true" else self._node.cpu_limit
 
     def _working_dir(self, container: Manifest, rewriter: PathRewriter) -> Path | None:
         """Return the container's own working directory if it is on a volume; an image's does not exist here."""
@@ -113,7 +119,7 @@ class ContainerLauncher:
             NODE_MARKER_ENV: str(config.state_dir),
             POD_MARKER_ENV: pod_uid(pod),
             mark: value,
-            **self._node.cpu_limit.environment,
+            **self._cpu_limit(pod).environment,
             **config.pod_environment,
         }
         if (service_account_dir := self._volumes.service_account_dir(container)) is not None:

@@ -52,6 +52,10 @@ def shortest_period_us(cores: float) -> int:
     return max(_SHORTEST_PERIOD_US, round(_SHORTEST_QUOTA_US / cores))
 
 
+UNLIMITED: Final = CpuLimit("none")
+"""For pods that would not run on the node's hardware in life."""
+
+
 @dataclass(frozen=True)
 class CpuQuota:
     """Cores and the period in which they are counted."""

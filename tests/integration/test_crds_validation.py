@@ -192,3 +192,14 @@ async def test_the_api_server_fills_defaults_that_users_see(client: ApiClient) -
         "progressDeadlineSeconds": 600,
     }
     assert "status" not in stored
+
+
+async def test_a_class_whose_name_is_no_label_value_is_refused(client: ApiClient) -> None:
+    document = {
+        "apiVersion": "fleetfit.io/v1alpha1",
+        "kind": "HardwareClass",
+        "metadata": {"name": "x" * 64},
+        "spec": hardware_class(),
+    }
+    with pytest.raises(Invalid, match="more than 63 characters"):
+        await client.create(resource_of(HardwareClass), document)
