@@ -1,7 +1,8 @@
 """Joins what the cluster reports and what the clients saw into the demo's figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
 from fleetfit_api.node_inference import Assignment, ModelStatus, ReferenceRun
@@ -10,6 +11,8 @@ from fleetfit_operator.select.qoe import quality_of_experience
 
 from localfleet.demo.report import NodeResult, VariantOutlook
 from localfleet.demo.traffic import Endpoint, Tally
+
+Entry = TypeVar("Entry", Assignment, ModelStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,7 @@ class Observation:
         Raises:
             LookupError: nothing is assigned.
         """
-        key = (self.deployment.metadata.namespace, self.deployment.metadata.name)
-        found = [a for a in self.reports[node].spec.assignments if (a.namespace, a.deployment) == key]
-        if not found:
-            raise LookupError(f"node {node} has no assignment of {key[0]}/{key[1]}")
-        return found[0]
+        return self._own(node, self.reports[node].spec.assignments)
 
     def model(self, node: str) -> ModelStatus:
         """Return what the node reports of the deployment's model.
@@ -46,11 +45,14 @@ class Observation:
         Raises:
             LookupError: it reports nothing.
         """
+        return self._own(node, self.reports[node].status.models)
+
+    def _own(self, node: str, entries: Sequence[Entry]) -> Entry:
         key = (self.deployment.metadata.namespace, self.deployment.metadata.name)
-        found = [m for m in self.reports[node].status.models if (m.namespace, m.deployment) == key]
-        if not found:
-            raise LookupError(f"node {node} reports nothing of {key[0]}/{key[1]}")
-        return found[0]
+        for entry in entries:
+            if (entry.namespace, entry.deployment) == key:
+                return entry
+        raise LookupError(f"node {node} has nothing of {key[0]}/{key[1]}")
 
     def endpoint(self, node: str) -> Endpoint:
         """Return where the node answers."""
