@@ -17,7 +17,7 @@ from source the first time (a few minutes), then cached."""
 
 _EPILOG: Final = """\
 examples:
-  python -m localfleet up --fleet demo          nine unlike nodes, until Ctrl-C
+  python -m localfleet up --fleet demo          unlike nodes, until Ctrl-C
   python -m localfleet up --detach              a control plane in the background
   python -m localfleet node add raspberry-pi-4  one more node
   python -m localfleet kubectl get nodes        everything after `kubectl` is kubectl's

@@ -6,6 +6,7 @@ Enter it from the main thread: its processes die with the thread that started th
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import os
 import shutil
@@ -33,6 +34,8 @@ from localfleet.process.child import Child, ChildDiedError, tail
 _READY_TIMEOUT_S: Final = 120.0
 _STOP_GRACE_S: Final = 5.0
 _START_ATTEMPTS: Final = 3
+_CONTROLLER_MANAGER: Final = "kube-controller-manager"
+_SCHEDULER: Final = "kube-scheduler"
 _PORT_TAKEN: Final = "address already in use"
 
 
@@ -56,6 +59,7 @@ class ControlPlane:
         self._now = now
         self._lock = StateDirLock(self.state.lock)
         self._children: list[Child] = []
+        self._commands: dict[str, Sequence[str]] = {}
         self._ports: Ports | None = None
         self._credentials: Credentials | None = None
 
@@ -124,6 +128,29 @@ class ControlPlane:
         await self._stop_children()
         self._lock.release()
 
+    async def restart(self, name: str) -> None:
+        """Kill a component, start it again on the same ports and data, and wait until it does its work.
+
+        Whoever is in `wait_for_death` meanwhile is told of the kill.
+
+        Raises:
+            ValueError: there is no component of this name.
+            ChildDiedError: a component ended; the message has the end of its log.
+            TimeoutError: it was not ready in time.
+        """
+        place = [child.name for child in self._children].index(name)
+        await self._children[place].kill()
+        async with self._ready_in_time():
+            self._children[place] = await self._start_child(name, self._commands[name])
+            admin = self.admin()
+            await self._or_death(wait_for_api(admin))
+            # Reading an object shows more than /readyz, which trusts a database seen a moment ago.
+            await self._or_death(wait_for_controllers(admin))
+            own_ports = {_CONTROLLER_MANAGER: self.ports.controller_manager, _SCHEDULER: self.ports.scheduler}
+            if name in own_ports:
+                own = dataclasses.replace(admin, server=f"https://{LOOPBACK}:{own_ports[name]}")
+                await self._or_death(wait_for_api(own, "/healthz"))
+
     async def wait_for_death(self) -> None:
         """Wait until a component ends by itself.
 
@@ -150,10 +177,9 @@ class ControlPlane:
             admin = self.admin()
             await self._or_death(wait_for_api(admin))
             await self._spawn(
-                "kube-controller-manager",
-                controller_manager_command(binaries.controller_manager, state, ports),
+                _CONTROLLER_MANAGER, controller_manager_command(binaries.controller_manager, state, ports)
             )
-            await self._spawn("kube-scheduler", scheduler_command(binaries.scheduler, state, ports))
+            await self._spawn(_SCHEDULER, scheduler_command(binaries.scheduler, state, ports))
             await self._or_death(grant_feature_discovery(admin))
             await self._or_death(wait_for_controllers(admin))
 
@@ -181,11 +207,14 @@ class ControlPlane:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _spawn(self, name: str, command: Sequence[str]) -> None:
+        self._commands[name] = command
+        self._children.append(await self._start_child(name, command))
+
+    async def _start_child(self, name: str, command: Sequence[str]) -> Child:
         environment = {"PATH": os.defpath, "HOME": str(self.state.root)}
-        child = await Child.start(
+        return await Child.start(
             name, command, log_path=self.state.log(name), env=environment, cwd=self.state.root
         )
-        self._children.append(child)
 
     async def _stop_children(self) -> None:
         while self._children:

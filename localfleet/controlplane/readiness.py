@@ -18,12 +18,12 @@ _FEATURE_DISCOVERY_RULES: Final = (
 )
 
 
-async def wait_for_api(connection: Connection) -> None:
-    """Return when the API server says that it is ready; the caller sets the time limit."""
+async def wait_for_api(connection: Connection, path: str = "/readyz") -> None:
+    """Return when a server says at this path that it is ready; the caller sets the time limit."""
     async with ApiClient(connection, options=_ONE_ATTEMPT) as client:
         while True:
             try:
-                await client.get_text("/readyz")
+                await client.get_text(path)
             except ApiError:
                 await asyncio.sleep(_POLL_INTERVAL_S)
             else:
