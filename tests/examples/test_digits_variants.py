@@ -67,7 +67,7 @@ def test_more_work_buys_accuracy_at_least_four_times(suite: ModelSuite) -> None:
         if not front or variant.accuracy > front[-1].accuracy:
             front.append(variant)
     assert len(front) >= 4
-    assert front[0].accuracy < 0.96
+    assert front[-1].accuracy - front[0].accuracy > 0.02
     assert front[-1].accuracy > 0.985
 
 
