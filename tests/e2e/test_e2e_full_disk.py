@@ -1,6 +1,7 @@
 """A node whose disk is full says so, serves on what it has, and catches up when there is room."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from e2e_models import deployment, suite, variant_entry
 from e2e_world import World
 
 ROOM_BYTES = 300_000
+MISSING = re.compile(r"lacks \d+ bytes")
 
 
 @contextmanager
@@ -40,9 +42,17 @@ async def test_full_disk_is_reported_and_the_old_model_answers(world: World, nam
         await world.apply(suite(name, namespace, world.models_url, [small, large]))
         report = await world.wait_for_report(node, namespace, name, reason="DiskFull")
         assert report["servingVariant"] == "cnn-small-fp32"
-        assert "bytes" in report["message"], "it says how much room is missing"
+        assert MISSING.search(report["message"]), "it says how much room is missing"
+        seen = await world.kubectl("get", "ninf", node, "-o", "yaml")
+        assert "reason: DiskFull" in seen
+        # The node goes on trying, so that the rollout ends at its deadline and is degraded for having stopped.
+        late = await world.wait_for_condition(
+            namespace, name, "Progressing", "False", "ProgressDeadlineExceeded"
+        )
+        assert node in late["message"]
         stopped = await world.wait_for_condition(namespace, name, "Degraded", "True")
-        assert stopped["reason"] == "ProgressDeadlineExceeded"
+        assert stopped["reason"] == "RolloutStopped"
+        assert node in stopped["message"]
         tallies = await world.classify(namespace, name, [node], images=20)
         assert tallies[node].failed == 0
 

@@ -32,6 +32,7 @@ class Node:
     agent: Agent
     server: InferenceServer
     store: BlobStore
+    engine: Engine
     table: ModelTable
     counts: RequestCounts
     client: aiohttp.ClientSession
@@ -104,7 +105,8 @@ async def start_node(
         retry_first_s=0.01,
         retry_cap_s=0.05,
     )
-    agent = Agent(tools, NodeMemory(directory / "node_memory.json"), changed, counts.forget)
+    memory = NodeMemory(directory / "node_memory.json")
+    agent = Agent(tools, memory, changed, counts.forget, tidy_interval_s=0.05)
     agents.append(agent)
     service = InferenceService(
         table, agent.readiness, agent.pending_reason, lambda: (b"", "text/plain"), counts, "test"
@@ -122,4 +124,4 @@ async def start_node(
         engine.close()
         await http.close()
 
-    return Node(agent, server, store, table, counts, client, stop)
+    return Node(agent, server, store, engine, table, counts, client, stop)

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import Reason
+from fleetfit_runtime.store.blobs import FREE_RESERVE_BYTES
 from runtime_models import (
     assignment,
     failing_model,
@@ -119,10 +120,11 @@ async def test_failed_assignment_is_tried_again_when_it_is_assigned_anew(node: N
 async def test_full_disk_is_said_and_heals_when_there_is_room(make_node: MakeNode, tmp_path: Path) -> None:
     free = [1000]
     node = await make_node(free_bytes=lambda _path: free[0])
-    node.assign(assignment(saved(tmp_path, "a", scale_model(2.0))))
+    wanted = assignment(saved(tmp_path, "a", scale_model(2.0)))
+    node.assign(wanted)
     await node.until(lambda: node.keeper.reason == Reason.DISK_FULL)
     assert node.keeper.phase is ModelPhase.DOWNLOADING
-    assert "1000 bytes free" in node.keeper.message
+    assert f"lacks {wanted.size_bytes + FREE_RESERVE_BYTES - 1000} bytes" in node.keeper.message
     free[0] = 1 << 40
     await node.until_phase(ModelPhase.READY)
 

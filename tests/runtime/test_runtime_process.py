@@ -14,7 +14,8 @@ import orjson
 import pytest
 from fleetfit_api.node_inference import NodeInferenceSpec
 from fleetfit_runtime.agent.node_memory import NodeMemory, Remembered
-from runtime_models import assignment, saved, slow_model
+from runtime_disk import replace_by_file
+from runtime_models import assignment, saved, scale_model, slow_model
 
 
 def environment(directory: Path, **over: str) -> dict[str, str]:
@@ -80,6 +81,33 @@ async def test_process_serves_from_disk_and_finishes_requests_on_sigterm(tmp_pat
             assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert await asyncio.gather(*calls) == [200] * 4
+        assert await line_with(process, "stopped")
+        assert await process.wait() == 0
+
+
+async def test_process_outlives_its_disk(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    remember(store, saved(tmp_path, "a", scale_model(2.0)))
+    async with runtime(store) as (process, base), aiohttp.ClientSession(base) as client:
+        await line_with(process, "model serves")
+        replace_by_file(store)
+        for path in ("/v2/health/live", "/v2/health/ready", "/metrics"):
+            async with client.get(path) as response:
+                assert response.status == 200, path
+        async with client.get("/metrics") as response:
+            assert "fleetfit_runtime_store_bytes 0.0" in await response.text()
+        assert process.returncode is None
+
+
+async def test_process_starts_without_a_disk(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.write_bytes(b"")
+    async with runtime(store) as (process, base), aiohttp.ClientSession(base) as client:
+        await line_with(process, "reference set timed")
+        for path in ("/v2/health/live", "/metrics"):
+            async with client.get(path) as response:
+                assert response.status == 200, path
+        process.send_signal(signal.SIGTERM)
         assert await line_with(process, "stopped")
         assert await process.wait() == 0
 

@@ -26,6 +26,8 @@ class Agent:
         memory: what survives a restart.
         changed: set whenever something that the status or the memory holds may have changed.
         on_dropped: told the name of a model that is no longer assigned.
+        tidy_interval_s: how often the disk is looked at when nothing changes: what it refused is tried again, and a
+            memory that vanished is written again.
     """
 
     def __init__(
@@ -34,10 +36,13 @@ class Agent:
         memory: NodeMemory,
         changed: asyncio.Event,
         on_dropped: Callable[[str], None] = lambda _name: None,
+        *,
+        tidy_interval_s: float = 60.0,
     ) -> None:
         self._tools = tools
         self._memory = memory
         self._on_dropped = on_dropped
+        self._tidy_interval_s = tidy_interval_s
         self._keepers: dict[str, ModelKeeper] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._ready = False
@@ -130,19 +135,27 @@ class Agent:
     async def run(self) -> None:
         """Write down and tidy up after changes, until cancelled; both need the disk and so run in a thread."""
         while True:
-            await self._work.wait()
+            try:
+                async with asyncio.timeout(self._tidy_interval_s):
+                    await self._work.wait()
+            except TimeoutError:
+                # Time to look whether the disk is as it was left, or has come at last.
+                if not self.spec_known:
+                    self.resume()
             self._work.clear()
             try:
                 await self._remember_and_tidy()
             except OSError as error:
-                # A disk that went read-only must not end the server that still answers from memory.
+                # A disk that is full, went read-only or vanished must not end the server that answers from memory.
                 logger.error("model store cannot be tidied", extra={"error": str(error)})
 
     async def _remember_and_tidy(self) -> None:
+        if self._remembered.spec is None:
+            return  # Nothing was ever taken: a disk that was away at the start may hold more than is known here.
         self._remembered = self._remembered.model_copy(update={"last_good": self._last_good()})
-        # Remembered first: a restart in between must find the files that its memory names.
-        await asyncio.to_thread(self._memory.write, self._remembered)
-        removed = self._tools.store.discard_unneeded(self._needed_digests())
+        # Remembered first: a restart must find the files that its memory names, be it an old one on a full disk.
+        on_disk = await asyncio.to_thread(self._memory.write, self._remembered)
+        removed = self._tools.store.discard_unneeded(self._needed_digests() | on_disk.digests)
         await asyncio.to_thread(self._tools.store.empty_trash)
         if removed:
             logger.info("files removed that nothing needs", extra={"digests": removed})

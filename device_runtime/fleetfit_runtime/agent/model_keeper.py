@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fleetfit_api.node_inference import Assignment, ModelPhase
 from fleetfit_api.reasons import Reason
@@ -134,6 +135,7 @@ class ModelKeeper:
                     return
                 self._set(ModelPhase.DOWNLOADING, failure.reason, failure.message)
                 logger.warning("model not fetched, trying again", extra=self._log_values(failure))
+                await self._serve_last_good(assignment)
                 await asyncio.sleep(backoff.next_s())
             except Exception as error:
                 # The edge of a worker: an unforeseen error must reach the status, not end the node's other models.
@@ -150,20 +152,38 @@ class ModelKeeper:
         path = await self._tools.fetcher.ensure(wanted)
         self._set(ModelPhase.LOADING, Reason.LOADING)
         order = LoadOrder(assignment.model_name, assignment.variant, assignment.sha256, path)
-        self._serve(await self._tools.engine.load(order), assignment)
+        self._serve(await self._load(order), assignment)
         self._set(ModelPhase.READY, Reason.SERVING)
+
+    async def _load(self, order: LoadOrder) -> ServedModel:
+        try:
+            return await self._tools.engine.load(order)
+        except ModelFailure as failure:
+            if await self._verified_path(order.sha256) is not None:
+                raise
+            # Not the model's fault, and another attempt fetches it again.
+            message = f"the model's file vanished from the store or became unreadable: {failure.message}"
+            raise ModelFailure(Reason.INTERNAL_ERROR, message, transient=True) from failure
+
+    async def _verified_path(self, sha256: str) -> Path | None:
+        """Return the path of a good file; None without one and where the disk does not say."""
+        try:
+            return await asyncio.to_thread(self._tools.store.verified_path, sha256)
+        except OSError as error:
+            logger.warning("model file cannot be read", extra={**self._log_values(), "error": str(error)})
+            return None
 
     async def _serve_last_good(self, assignment: Assignment) -> None:
         """Let what worked before a restart answer, while the wanted variant is not to be had."""
         good = self.last_good
         if self.served is not None or good is None or _content(good) == _content(assignment):
             return
-        path = await asyncio.to_thread(self._tools.store.verified_path, good.sha256)
+        path = await self._verified_path(good.sha256)
         if path is None:
             return
         try:
             order = LoadOrder(assignment.model_name, good.variant, good.sha256, path)
-            self._serve(await self._tools.engine.load(order), good)
+            self._serve(await self._load(order), good)
         except ModelFailure as failure:
             logger.warning("last good variant no longer loads", extra=self._log_values(failure))
         self._tools.changed()

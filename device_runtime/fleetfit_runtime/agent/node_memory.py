@@ -34,6 +34,12 @@ class Remembered(BaseModel):
     spec: NodeInferenceSpec | None = None
     last_good: dict[str, Assignment] = {}
 
+    @property
+    def digests(self) -> set[str]:
+        """Digests of the files that are needed to serve from this memory."""
+        assignments = [*self.last_good.values(), *(self.spec.assignments if self.spec is not None else ())]
+        return {assignment.sha256 for assignment in assignments}
+
 
 class NodeMemory:
     """Reads and writes the file.
@@ -44,27 +50,29 @@ class NodeMemory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._written: Remembered | None = None
 
     def read(self) -> Remembered:
         """Return what is remembered, which is nothing on a new node."""
         try:
-            remembered = Remembered.model_validate_json(self._path.read_bytes())
+            return Remembered.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return Remembered()
         except (OSError, ValidationError) as error:
             logger.warning("memory of the node is unreadable", extra={"error": str(error)})
             return Remembered()
-        self._written = remembered
-        return remembered
 
-    def write(self, remembered: Remembered) -> None:
-        """Remember; a disk that refuses is logged, because the node serves on without."""
-        if remembered == self._written:
-            return
+    def write(self, remembered: Remembered) -> Remembered:
+        """Remember, and return what a restart would find.
+
+        A disk that refuses is logged, because the node serves on without. What is on the disk is looked at each time:
+        the file may have vanished, or another disk been mounted, since it was written.
+        """
+        known = self.read()
+        if remembered == known:
+            return known
         try:
             write_atomically(self._path, remembered.model_dump_json(by_alias=True).encode())
         except OSError as error:
             logger.error("memory of the node cannot be written", extra={"error": str(error)})
-            return
-        self._written = remembered
+            return known
+        return remembered

@@ -1,5 +1,6 @@
 """Writing a file so that a reader, or a restart after a power cut, sees the old content or the new, never a part."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -25,7 +26,18 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace the content of a small file."""
+    """Replace the content of a small file; its directory is made again if it vanished.
+
+    Raises:
+        OSError: the disk refuses; the old content is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    publish(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        publish(temporary, path)
+    except OSError:
+        # What a full disk took of the file would only keep it full.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -5,6 +5,7 @@ node (an SD card) can hold a write for seconds while the server must answer.
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import aiohttp
 from fleetfit_api.reasons import Reason
 
 from fleetfit_runtime.failure import ModelFailure
-from fleetfit_runtime.store.blobs import BlobStore, is_disk_full
+from fleetfit_runtime.store.blobs import BlobStore
+from fleetfit_runtime.store.disk_failure import disk_failure, is_disk_full
 from fleetfit_runtime.store.uri import FileSource, HttpSource, parse_source
 
 _CHUNK_BYTES = 1 << 18
@@ -67,30 +69,26 @@ class Fetcher:
             return await self._ensure(wanted)
 
     async def _ensure(self, wanted: Wanted) -> Path:
-        present = await asyncio.to_thread(self._store.verified_path, wanted.sha256)
-        if present is not None:
-            return present
-        source = parse_source(wanted.uri)
         try:
-            return await self._fetch(source, wanted)
+            present = await asyncio.to_thread(self._store.verified_path, wanted.sha256)
+            if present is not None:
+                return present
+            return await self._fetch(parse_source(wanted.uri), wanted)
         except OSError as error:
-            if is_disk_full(error):
-                # What was written would only keep the disk full.
-                self._store.partial_path(wanted.sha256).unlink(missing_ok=True)
-                raise ModelFailure(
-                    Reason.DISK_FULL, f"the disk became full while writing {wanted.uri}", transient=True
-                ) from error
-            raise ModelFailure(
-                Reason.INTERNAL_ERROR, f"the model store cannot be written: {error}", transient=True
-            ) from error
+            partial = self._store.partial_path(wanted.sha256)
+            raise await asyncio.to_thread(_given_up, partial, wanted, error) from error
 
     async def _fetch(self, source: HttpSource | FileSource, wanted: Wanted) -> Path:
         partial = self._store.partial_path(wanted.sha256)
+        # The store may have vanished, or another disk been mounted over it, since the last attempt.
+        await asyncio.to_thread(self._store.make_folders)
         sha256, done_bytes = await asyncio.to_thread(_resume_point, partial, wanted.size_bytes)
-        self._store.check_space(wanted.size_bytes - done_bytes)
+        await asyncio.to_thread(self._store.check_space, wanted.size_bytes - done_bytes)
         if isinstance(source, FileSource):
             with _open_source(source.path) as file:
-                await self._write(partial, _read_file(file), _Progress(hashlib.sha256(), 0, wanted))
+                await self._write(
+                    partial, _read_file(source.path, file), _Progress(hashlib.sha256(), 0, wanted)
+                )
         else:
             await self._download(source.url, partial, _Progress(sha256, done_bytes, wanted))
         return await asyncio.to_thread(self._store.publish, wanted.sha256)
@@ -194,10 +192,23 @@ def _resume_point(partial: Path, size_bytes: int) -> tuple[Hash, int]:
                 done_bytes += len(chunk)
     except FileNotFoundError:
         return sha256, 0
+    except OSError:
+        done_bytes = size_bytes  # unreadable: begin again
     if done_bytes >= size_bytes:
         partial.unlink()
         return hashlib.sha256(), 0
     return sha256, done_bytes
+
+
+def _given_up(partial: Path, wanted: Wanted, error: OSError) -> ModelFailure:
+    """Return the failure, and remove what was written of a file that does not fit: it would keep the disk full."""
+    written_bytes = 0
+    with contextlib.suppress(OSError):
+        written_bytes = partial.stat().st_size
+    if is_disk_full(error):
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return disk_failure(error, written_bytes, wanted.size_bytes)
 
 
 def _continues_at(response: aiohttp.ClientResponse, done_bytes: int) -> bool:
@@ -225,8 +236,21 @@ def _open_source(path: Path) -> BinaryIO:
         raise ModelFailure(Reason.FILE_NOT_FOUND, f"{path} does not exist on this node") from error
     except (PermissionError, IsADirectoryError) as error:
         raise ModelFailure(Reason.FILE_NOT_FOUND, f"{path} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise _unreadable_source(path, error) from error
 
 
-async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+async def _read_file(path: Path, file: BinaryIO) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            chunk = await asyncio.to_thread(file.read, _CHUNK_BYTES)
+        except OSError as error:
+            raise _unreadable_source(path, error) from error
+        if not chunk:
+            return
         yield chunk
+
+
+def _unreadable_source(path: Path, error: OSError) -> ModelFailure:
+    message = f"{path} cannot be read: {error.strerror}"
+    return ModelFailure(Reason.UNREACHABLE_SOURCE, message, transient=True)
