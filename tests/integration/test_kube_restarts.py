@@ -118,7 +118,7 @@ class Copy:
         return [(old, new) for who, old, new in self.told if who == name]
 
     async def until_told_of(self, name: str) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             while not self.told_of(name):
                 self._more.clear()
                 await self._more.wait()
@@ -270,7 +270,7 @@ async def until_there_is(
     )
     task = asyncio.create_task(reflector.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             await there_is.wait()
     finally:
         task.cancel()
