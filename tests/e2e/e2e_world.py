@@ -1,5 +1,6 @@
 """The fleet as the end-to-end tests see it: what a user can do to it and what a user can read."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -204,7 +205,8 @@ class World:
 
     async def kubectl(self, *arguments: str) -> str:
         control_plane = self.fleet.control_plane
-        env = {"PATH": "/usr/bin:/bin", "KUBECONFIG": str(control_plane.state.admin_kubeconfig)}
+        state = control_plane.state
+        env = {"PATH": os.defpath, "HOME": str(state.root), "KUBECONFIG": str(state.admin_kubeconfig)}
         return await run_command([control_plane.binaries.kubectl, *arguments], env)
 
     async def _await_deployment(self, namespace: str, reached: Any, awaiting: str) -> Any:
