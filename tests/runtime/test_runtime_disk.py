@@ -63,7 +63,7 @@ async def test_vanished_memory_is_written_again_though_nothing_changes(node: Nod
 
 @pytest.mark.parametrize("broken", [replace_by_file, replace_blobs_by_file])
 async def test_store_that_refuses_is_reported_and_tried_again(
-    node: Node, tmp_path: Path, broken: Break
+    node: Node, tmp_path: Path, broken: Break, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = tmp_path / "store"
     await serving(node, tmp_path)
@@ -76,9 +76,31 @@ async def test_store_that_refuses_is_reported_and_tried_again(
     assert node.store.free_bytes() >= 0
     assert await answering_variant(node) == "two"
     assert node.agent.readiness().ready
+    await eventually(lambda: "model store cannot be tidied" in caplog.text)
     (store if store.is_file() else store / "blobs").unlink()
     await node.until_phase(ModelPhase.READY, "three")
     assert await answering_variant(node) == "three"
+    memory = NodeMemory(store / "node_memory.json")
+    await eventually(lambda: "three" in {good.variant for good in memory.read().last_good.values()})
+
+
+async def test_files_that_an_old_memory_names_are_kept_until_it_can_be_replaced(
+    node: Node, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    await serving(node, tmp_path)
+    (two,) = node.agent.remembered.digests
+    await eventually(lambda: "default/digits" in NodeMemory(store / "node_memory.json").read().last_good)
+    in_the_way = store / "node_memory.json.tmp"
+    in_the_way.mkdir()
+    node.assign(assignment(saved(tmp_path, "b", scale_model(3.0)), "three"))
+    await node.until_phase(ModelPhase.READY, "three")
+    unneeded = node.store.path("0" * 64)
+    unneeded.write_bytes(b"")
+    await eventually(lambda: not unneeded.exists())
+    assert node.store.has(two), "a restart would ask for it"
+    in_the_way.rmdir()
+    await eventually(lambda: not node.store.has(two))
 
 
 def test_look_at_a_disk_that_does_not_answer_never_fails(tmp_path: Path) -> None:
@@ -137,10 +159,32 @@ async def test_disk_that_comes_after_the_start_is_served_from(make_node: MakeNod
     after = await make_node()
     after.agent.resume()
     assert not after.agent.keepers()
+    assert not (store / "node_memory.json").exists(), "knowing nothing is nothing to remember"
     remove(store)
     away.rename(store)
     await after.until(lambda: bool(after.agent.keepers()) and after.keeper.phase is ModelPhase.READY)
     assert await answering_variant(after) == "two"
+
+
+async def test_disk_that_comes_after_the_start_is_not_emptied_by_a_node_without_an_object(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    before = await make_node()
+    await serving(before, tmp_path)
+    memory = NodeMemory(store / "node_memory.json")
+    await eventually(lambda: "default/digits" in memory.read().last_good)
+    await before.stop()
+    store.rename(tmp_path / "away")
+    after = await make_node()
+    after.agent.take_absence()
+    remove(store)
+    (tmp_path / "away").rename(store)
+    for _ in range(3):  # longer than a node takes to tidy
+        after.agent.notice()
+        await asyncio.sleep(0.1)
+    assert "default/digits" in memory.read().last_good
+    assert after.store.size_bytes() > 0
 
 
 @root_only

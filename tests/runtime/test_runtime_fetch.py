@@ -2,6 +2,7 @@
 
 import hashlib
 import resource
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -86,6 +87,13 @@ async def test_file_is_fetched_once(fetcher: Fetcher, source: Source) -> None:
     assert path.read_bytes() == CONTENT
     assert await fetcher.ensure(wanted(source)) == path
     assert source.seen_ranges == [""]
+
+
+async def test_store_that_vanished_is_made_again(fetcher: Fetcher, source: Source, tmp_path: Path) -> None:
+    for _ in range(2):
+        for folder in ("blobs", "partial", "trash"):
+            shutil.rmtree(tmp_path / folder)
+        assert (await fetcher.ensure(wanted(source))).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["with-ranges", "without-ranges"])
