@@ -136,13 +136,21 @@ class LeaderElector:
         """Give the Lease back, so that another replica need not wait for its end."""
         if not self.is_leader or self._held is None:
             return
-        spec = {**self._held["spec"], "holderIdentity": "", "renewTime": _now()}
+        held, self._held = self._held, None
         try:
             async with asyncio.timeout(self._terms.renew_s):
-                await self._client.replace(LEASES, {**self._held, "spec": spec})
+                await self._hand_back(held)
         except (ApiError, TimeoutError) as error:
             logger.warning("lease not released, it runs out by itself", extra={"error": str(error)})
-        self._held = None
+
+    async def _hand_back(self, lease: dict[str, Any]) -> None:
+        try:
+            await self._client.replace(LEASES, _released(lease))
+        except Conflict:
+            # The end may have come while a renewal was on its way: it was executed, but its answer was not awaited.
+            current = await self._client.get(LEASES, self._lease.name, self._lease.namespace)
+            if current["spec"].get("holderIdentity") == self._lease.identity:
+                await self._client.replace(LEASES, _released(current))
 
     async def _try_acquire(self) -> dict[str, Any] | None:
         try:
@@ -210,6 +218,10 @@ class LeaderElector:
             "leaseDurationSeconds": max(1, round(self._terms.duration_s)),
             "renewTime": _now(),
         }
+
+
+def _released(lease: dict[str, Any]) -> dict[str, Any]:
+    return {**lease, "spec": {**lease["spec"], "holderIdentity": "", "renewTime": _now()}}
 
 
 def _now() -> str:

@@ -144,6 +144,26 @@ async def test_a_released_lease_is_taken_at_once_with_a_higher_epoch(world: Worl
     assert world.now_s == began_s
 
 
+async def test_a_renewal_whose_answer_was_lost_does_not_keep_the_lease_from_being_released(
+    world: World,
+) -> None:
+    elector = world.elector("a")
+    await elector.acquire()
+    assert world.lease is not None
+    world.store(world.lease)  # the server executed a renewal that the end of the process cut off
+    await elector.release()
+    assert world.holder == ""
+
+
+async def test_a_lease_that_another_has_taken_meanwhile_is_left_to_it(world: World) -> None:
+    elector = world.elector("a")
+    await elector.acquire()
+    assert world.lease is not None
+    world.store({**world.lease, "spec": {**world.lease["spec"], "holderIdentity": "b"}})
+    await elector.release()
+    assert world.holder == "b"
+
+
 async def test_renewals_keep_the_lease_through_trouble_shorter_than_the_deadline(world: World) -> None:
     elector = world.elector("a")
     await elector.acquire()
