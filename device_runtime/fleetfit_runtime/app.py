@@ -92,7 +92,7 @@ class RuntimeApp:
         """Serve until SIGTERM or SIGINT, then drain.
 
         Raises:
-            OSError: the store cannot be written or the address not be bound.
+            OSError: the address cannot be bound.
         """
         self._store.open()
         self._catch_signals()

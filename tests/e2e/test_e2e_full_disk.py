@@ -53,6 +53,7 @@ async def test_full_disk_is_reported_and_the_old_model_answers(world: World, nam
         stopped = await world.wait_for_condition(namespace, name, "Degraded", "True")
         assert stopped["reason"] == "RolloutStopped"
         assert node in stopped["message"]
+        assert "DiskFull" in stopped["message"]
         tallies = await world.classify(namespace, name, [node], images=20)
         assert tallies[node].failed == 0
 

@@ -61,7 +61,12 @@ def failure_word(node: RolloutNode) -> str:
         return node.report.reason or "failed"
     if node.failed_targets and node.assigned not in node.failed_targets:
         return "failed before"
-    return "vanished during the change" if node.absent else "not ready in time"
+    if node.absent:
+        return "vanished during the change"
+    if _reported_phase(node) is None or node.report is None or not node.report.reason:
+        return "not ready in time"
+    # It still tries: what it waits for is what somebody has to cure. Its sentence is in its NodeInference.
+    return f"not ready in time: {node.report.reason}"
 
 
 def _reported_phase(node: RolloutNode) -> ModelPhase | None:

@@ -175,6 +175,12 @@ def test_a_node_that_is_not_ready_in_time_counts_as_failed() -> None:
     late = plan(deadline, *nodes, at_s=60)
     assert only(late).phase == "Stopped"
     assert "a (not ready in time)" in only(late).message
+
+
+def test_a_late_node_is_named_with_what_it_waits_for() -> None:
+    waiting = report("b", ModelPhase.DOWNLOADING, reason="DiskFull", servingVariant="a")
+    late = plan(rules(progressDeadlineSeconds=10), flying("a", report=waiting), at_s=11)
+    assert "a (not ready in time: DiskFull)" in only(late).message
     assert late.next_check_s is None
 
 
