@@ -35,6 +35,17 @@ class FailedVariant(ApiModel):
     reason: str = Field(default="", max_length=1024, description="Why, one CamelCase word.")
 
 
+class MeasuredVariant(ApiModel):
+    """What the node itself timed of a variant when it switched to it."""
+
+    variant: str = Field(min_length=1, max_length=63, description="Name of the variant.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the file that was timed.")
+    latency_p95_seconds: float = Field(
+        ge=0, description="95th percentile of the time of one inference in seconds."
+    )
+    samples: int = Field(ge=0, description="Number of inferences that the figure rests on.")
+
+
 class Assignment(ApiModel):
     """One model that the node must serve, and why this variant of it."""
 
@@ -63,6 +74,13 @@ class Assignment(ApiModel):
         max_length=64,
         description="Variants that failed on this node for good; not chosen again until their file changes "
         "or the user edits the suite, qoe or selection.",
+        json_schema_extra=list_map("variant"),
+    )
+    measured_variants: list[MeasuredVariant] = Field(
+        default=[],
+        max_length=64,
+        description="What the node timed of variants that it has run; remembered after it has left them, so that a "
+        "prediction that was wrong once is not believed again.",
         json_schema_extra=list_map("variant"),
     )
 
@@ -138,7 +156,15 @@ class ModelStatus(ApiModel):
     provider_message: str = Field(
         default="", max_length=2048, description="Why the first provider could not be used."
     )
-    measured: Measured | None = Field(default=None, description="Measured figures of the serving variant.")
+    measured: Measured | None = Field(
+        default=None,
+        description="Latest measured figures of the serving variant: of requests where there are enough.",
+    )
+    warm_up: Measured | None = Field(
+        default=None,
+        description="What the runtime timed of the serving variant, back to back, before it switched to it; unlike "
+        "figures of requests it can be compared between variants.",
+    )
 
 
 class ReferenceTime(ApiModel):

@@ -77,9 +77,9 @@ def _node_result(
     observation: Observation, node: str, tally: Tally, predictor: LatencyPredictor
 ) -> NodeResult:
     assignment, model = observation.assignment(node), observation.model(node)
-    if model.measured is None:
+    if model.measured is None or model.warm_up is None:
         raise LookupError(f"node {node} has no measured latency")
-    measured_p95_s = model.measured.latency_p95_seconds
+    measured_p95_s = model.warm_up.latency_p95_seconds
     outlook = _outlook(observation, node, predictor)
     predicted = {each.variant: each.predicted_p95_s for each in outlook}
     return NodeResult(
@@ -91,6 +91,7 @@ def _node_result(
         # What was expected before the node ran the variant: the operator corrects its own figure by measurements.
         predicted_p95_s=predicted[model.serving_variant],
         measured_p95_s=measured_p95_s,
+        live_p95_s=model.measured.latency_p95_seconds,
         suite_accuracy=assignment.accuracy,
         measured_accuracy=tally.accuracy,
         requests=tally.requests,

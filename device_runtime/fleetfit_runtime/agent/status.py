@@ -83,6 +83,7 @@ def model_status(keeper: ModelKeeper) -> ModelStatus | None:
         provider_fallback=proof is not None and proof.fallback,
         provider_message="" if proof is None else proof.message[:_LONGEST_MESSAGE],
         measured=None if served is None else served.measured,
+        warm_up=None if served is None else served.warm_up,
     )
 
 

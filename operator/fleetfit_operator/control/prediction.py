@@ -9,8 +9,9 @@ from fleetfit_api.node_inference import ReferenceRun
 from fleetfit_api.suite import Variant
 
 from fleetfit_operator.fleet.choice import LatencyPrediction
+from fleetfit_operator.fleet.measurements import known_measurements
 from fleetfit_operator.fleet.snapshot import DeploymentKey, FleetNode
-from fleetfit_operator.predict.calibration import calibrate, measured_variants
+from fleetfit_operator.predict.calibration import calibrate
 
 
 class Predictor(Protocol):
@@ -51,5 +52,4 @@ class FleetPredictions:
         if known is None or known[0].spec != suite.spec or known[1] != run:
             known = (suite, run, self._predictor.predict(run, suite.spec.variants))
         self._used[place] = known
-        report = node.report(key)
-        return calibrate(known[2], measured_variants([report] if report else []))
+        return calibrate(known[2], known_measurements(node, key, suite.spec.variants))

@@ -11,6 +11,7 @@ from fleetfit_api.node_inference import Assignment, Prediction
 from fleetfit_api.suite import ModelSuiteSpec, Variant
 
 from fleetfit_operator.fleet.choice import Candidate, Choice
+from fleetfit_operator.fleet.measurements import known_measurements
 from fleetfit_operator.fleet.progress import Target
 from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.select.failures import failed_variants
@@ -74,6 +75,7 @@ def _new(policy: Policy, node: FleetNode, choice: Choice, chosen: Candidate, at:
         assigned_at=at,
         decided_from=policy.decided_from,
         failed_variants=list(failed_variants(policy, node)),
+        measured_variants=list(known_measurements(node, policy.key, policy.suite.variants)),
     )
 
 

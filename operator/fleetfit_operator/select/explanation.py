@@ -11,7 +11,7 @@ from fleetfit_operator.select.candidates import Field
 from fleetfit_operator.select.policy import Policy
 
 _EVIDENCE_WORDS: Final = {
-    Evidence.MEASURED: "measured on the node",
+    Evidence.MEASURED: "from the prediction and what the node timed",
     Evidence.REFERENCE_RUN: "from the reference run",
     Evidence.FEATURES_ONLY: "from the graph alone",
 }
@@ -94,7 +94,7 @@ def _latency(qoe: Qoe, candidate: Candidate) -> str:
     if not math.isfinite(latency_ms):
         return "latency not predicted"
     evidence = candidate.latency.evidence
-    verb = "p95" if evidence is Evidence.MEASURED else "predicted p95"
+    verb = "expected p95" if evidence is Evidence.MEASURED else "predicted p95"
     return f"{verb} {latency_ms:.3g} ms of {qoe.latency_target_milliseconds:g} ms target, {_EVIDENCE_WORDS[evidence]}"
 
 

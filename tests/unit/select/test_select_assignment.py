@@ -111,7 +111,7 @@ def test_better_evidence_is_written_once() -> None:
     assert again is not None
     assert again.predicted is not None
     assert again.predicted.evidence is Evidence.MEASURED
-    assert "p95 4.1 ms of 5 ms target, measured on the node" in again.reason
+    assert "expected p95 4.1 ms of 5 ms target" in again.reason
 
 
 def test_a_new_model_name_reaches_a_node_that_may_not_move() -> None:
