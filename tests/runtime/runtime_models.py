@@ -66,6 +66,26 @@ def slow_model(factor: float, size: int = 700, repeats: int = 12) -> ModelProto:
     )
 
 
+def powers_model(width: int, repeats: int) -> ModelProto:
+    """Return y [N] of x [N] by repeated multiplication with a matrix: quick for one item, slow for thousands."""
+    nodes = [helper.make_node("Unsqueeze", ["x", "last"], ["column"])]
+    nodes.append(helper.make_node("Mul", ["column", "row"], ["p0"]))
+    for index in range(repeats):
+        nodes.append(helper.make_node("MatMul", [f"p{index}", "square"], [f"p{index + 1}"]))
+    nodes.append(helper.make_node("ReduceSum", [f"p{repeats}", "last"], ["y"], keepdims=0))
+    square = np.full((width, width), 1.0 / width, np.float32)
+    return graph(
+        nodes,
+        [helper.make_tensor_value_info("x", FLOAT, ["N"])],
+        [helper.make_tensor_value_info("y", FLOAT, ["N"])],
+        [
+            helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("row", FLOAT, [1, width], [1.0] * width),
+            helper.make_tensor("square", FLOAT, [width, width], square.tobytes(), raw=True),
+        ],
+    )
+
+
 def identity_model(onnx_type: int) -> ModelProto:
     """Return y = x for any shape [N]."""
     return graph(

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fleetfit_api.node_inference import Measured
-
 from fleetfit_runtime.engine.lane import Lane
 from fleetfit_runtime.engine.served_model import ServedModel
 from fleetfit_runtime.engine.session import ModelSession, OnnxRuntime
-from fleetfit_runtime.engine.warm_up import warm_up
+from fleetfit_runtime.engine.warm_up import WarmUp, warm_up
 
 T = TypeVar("T")
 
@@ -56,10 +54,18 @@ class Engine:
         """
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
-        model, measured = await loop.run_in_executor(self._loader, self._load, order.path)
+        model, warmed = await loop.run_in_executor(self._loader, self._load, order.path)
         self._on_loaded(order.name, time.monotonic() - begun)
         lane = Lane(f"model-{order.name}", self._max_waiting)
-        return ServedModel(order.name, order.variant, order.sha256, model, measured, lane)
+        return ServedModel(
+            name=order.name,
+            variant=order.variant,
+            sha256=order.sha256,
+            model=model,
+            warm_up=warmed.measured,
+            warm_up_elements=warmed.input_elements,
+            lane=lane,
+        )
 
     async def run_undisturbed(self, function: Callable[[], T]) -> T:
         """Run a function between loads, for timings."""
@@ -69,6 +75,6 @@ class Engine:
         """End the loader thread after what it is doing."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, path: Path) -> tuple[ModelSession, Measured]:
+    def _load(self, path: Path) -> tuple[ModelSession, WarmUp]:
         model = self._runtime.load(path)
         return model, warm_up(model)

@@ -10,7 +10,7 @@ from fleetfit_runtime.engine.latency import LatencyWindow
 from fleetfit_runtime.engine.session import Array, ModelSession
 
 # A model this quick runs on the event loop itself: handing it to a thread would cost more than the run, and health
-# answers are late by no more than this.
+# answers are late by no more than this. It holds for what the warm-up ran, one item, and not for a larger batch.
 INLINE_P95_S = 0.001
 
 
@@ -24,6 +24,7 @@ class ServedModel:
         sha256: digest of its file.
         model: the session.
         warm_up: figures of the warm-up.
+        warm_up_elements: elements of the inputs of one of its runs.
         lane: the worker thread.
     """
 
@@ -32,6 +33,7 @@ class ServedModel:
     sha256: str
     model: ModelSession
     warm_up: Measured
+    warm_up_elements: int
     lane: Lane
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
@@ -42,8 +44,12 @@ class ServedModel:
 
     @property
     def inline(self) -> bool:
-        """Tell whether the model is quick enough to run on the event loop."""
+        """Tell whether the model is quick enough to run one item on the event loop."""
         return self.warm_up.latency_p95_seconds < INLINE_P95_S
+
+    def as_small_as_warm_up(self, inputs: Mapping[str, Array]) -> bool:
+        """Tell whether inputs are no larger than those whose time the warm-up has measured."""
+        return sum(array.size for array in inputs.values()) <= self.warm_up_elements
 
     @property
     def measured(self) -> Measured:

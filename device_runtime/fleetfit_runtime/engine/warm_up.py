@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from fleetfit_api.node_inference import Measured, MeasurementSource
@@ -22,7 +23,20 @@ _SEED = 1
 _VARIABLE_SIZES = (1, 16, 64, 224)
 
 
-def warm_up(model: ModelSession, clock: Clock = time.perf_counter) -> Measured:
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What the first runs told.
+
+    Args:
+        measured: their figures.
+        input_elements: elements of all inputs of one run; the figures say nothing about larger ones.
+    """
+
+    measured: Measured
+    input_elements: int
+
+
+def warm_up(model: ModelSession, clock: Clock = time.perf_counter) -> WarmUp:
     """Run a model on made-up inputs until its time is known.
 
     The first run is not counted, since it allocates. At least five runs are; then at most 30 or 1.5 s, or for a fast
@@ -39,7 +53,8 @@ def warm_up(model: ModelSession, clock: Clock = time.perf_counter) -> Measured:
         start = clock()
         model.session.run(names, inputs)
         durations_s.append(clock() - start)
-    return summarise(durations_s, MeasurementSource.WARM_UP)
+    elements = sum(array.size for array in inputs.values())
+    return WarmUp(summarise(durations_s, MeasurementSource.WARM_UP), elements)
 
 
 def _enough(runs: int, elapsed_s: float) -> bool:

@@ -1,7 +1,8 @@
 """Answers the calls of the Open Inference Protocol from the model table.
 
-A quick model runs here on the event loop; a slow one, or a large body, goes through the model's own thread, so that
-health checks are answered while it runs. Whatever goes wrong in a request becomes an answer with a sentence.
+A quick model runs one item here on the event loop; a slow one, a batch or a large body goes through the model's own
+thread, so that health checks are answered while it runs. Whatever goes wrong in a request becomes an answer with a
+sentence.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from fleetfit_runtime.engine.served_model import ServedModel
 from fleetfit_runtime.engine.session import TensorSpec
 from fleetfit_runtime.serve.errors import RequestError
 from fleetfit_runtime.serve.http_message import HttpRequest
-from fleetfit_runtime.serve.infer_request import parse_infer_request
+from fleetfit_runtime.serve.infer_request import InferRequest, parse_infer_request
 from fleetfit_runtime.serve.infer_response import build_infer_response
 from fleetfit_runtime.serve.response import Response, error_response, json_response
 from fleetfit_runtime.serve.routes import Call, Route, find_route
@@ -125,10 +126,10 @@ class InferenceService:
         begun_s = time.perf_counter()
         try:
             model = self._find(route)
-            run = partial(_infer, model, request)
-            if model.inline and model.lane.waiting == 0 and len(request.body) <= _INLINE_BODY_BYTES:
-                return self._record(model, begun_s, run())
-            answer = model.lane.submit(run)
+            begun = _begin(model, request)
+            if isinstance(begun, _Outcome):
+                return self._record(model, begun_s, begun)
+            answer = model.lane.submit(begun)
         except RequestError as error:
             retry = _RETRY if error.status == 503 else b""
             name = route.model if route.model in self._models.names() else ""
@@ -209,16 +210,37 @@ def _described(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def _begin(model: ServedModel, request: HttpRequest) -> _Outcome | Callable[[], _Outcome]:
+    """Answer an infer request if that is a matter of a millisecond, else return what the model's thread has to do."""
+    if not model.inline or model.lane.waiting > 0 or len(request.body) > _INLINE_BODY_BYTES:
+        return partial(_infer, model, request)
+    asked = _parse(model, request)
+    if isinstance(asked, _Outcome):
+        return asked
+    # A small body can hold many items: their time grows with their number.
+    return _run(model, asked) if model.as_small_as_warm_up(asked.inputs) else partial(_run, model, asked)
+
+
 def _infer(model: ServedModel, request: HttpRequest) -> _Outcome:
-    """Answer an infer request; runs on the event loop or in the model's thread, and never raises."""
+    """Answer an infer request; never raises."""
+    asked = _parse(model, request)
+    return asked if isinstance(asked, _Outcome) else _run(model, asked)
+
+
+def _parse(model: ServedModel, request: HttpRequest) -> InferRequest | _Outcome:
+    """Return what is asked, or the answer that says what is wrong with it; never raises."""
     try:
         header_length = _header_length(request.inference_header_length)
-        asked = parse_infer_request(request.body, header_length, model.model.inputs, model.model.outputs)
+        return parse_infer_request(request.body, header_length, model.model.inputs, model.model.outputs)
     except RequestError as error:
         return _Outcome(error_response(error.status, error.message))
     except Exception:
         logger.exception("request could not be parsed", extra={"model": model.name})
         return _Outcome(error_response(500, "the server failed to read the request; its log says why"))
+
+
+def _run(model: ServedModel, asked: InferRequest) -> _Outcome:
+    """Run the model; on the event loop or in the model's thread, and never raises."""
     begun_s = time.perf_counter()
     try:
         arrays = model.run([spec.name for spec, _ in asked.outputs], asked.inputs)
