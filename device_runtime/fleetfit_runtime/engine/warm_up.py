@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from fleetfit_api.node_inference import Measured, MeasurementSource
 
-from fleetfit_runtime.engine.latency import summarise
 from fleetfit_runtime.engine.load_errors import classify_warm_up_error
 from fleetfit_runtime.engine.session import Array, ModelSession, TensorSpec
+from fleetfit_runtime.probe.reference_timing import RoundLength, TimedWork
 
 Clock = Callable[[], float]
 
-LEAST_RUNS = 5
-MOST_RUNS = 200
-USUAL_RUNS = 30
-FAST_BUDGET_S = 0.1
+ROUNDS = 4
+ROUND_LENGTH = RoundLength()
 BUDGET_S = 1.5
 _SEED = 1
 # A graph with variable height and width refuses 1x1; these are the sizes that models commonly take.
@@ -39,30 +37,27 @@ class WarmUp:
 def warm_up(model: ModelSession, clock: Clock = time.perf_counter) -> WarmUp:
     """Run a model on made-up inputs until its time is known.
 
-    The first run is not counted, since it allocates. At least five runs are; then at most 30 or 1.5 s, or for a fast
-    model as many as fit in 0.1 s.
+    The first run is not counted, since it allocates. Then four rounds are timed, as the networks of the reference run
+    are, and the quieter half counts: while a fleet changes, neighbours load models too. After 1.5 s no further round
+    begins.
 
     Raises:
         ModelFailure: the model cannot be run.
     """
     names = [output.name for output in model.outputs]
     inputs = _working_inputs(model, names)
-    durations_s: list[float] = []
+    work = TimedWork("warm-up", lambda: model.session.run(names, inputs))
     begun = clock()
-    while not _enough(len(durations_s), clock() - begun):
-        start = clock()
-        model.session.run(names, inputs)
-        durations_s.append(clock() - start)
-    elements = sum(array.size for array in inputs.values())
-    return WarmUp(summarise(durations_s, MeasurementSource.WARM_UP), elements)
-
-
-def _enough(runs: int, elapsed_s: float) -> bool:
-    if runs < LEAST_RUNS:
-        return False
-    if runs < USUAL_RUNS:
-        return elapsed_s >= BUDGET_S
-    return runs >= MOST_RUNS or elapsed_s >= FAST_BUDGET_S
+    while not work.rounds or (len(work.rounds) < ROUNDS and clock() - begun < BUDGET_S):
+        work.time_round(clock, ROUND_LENGTH)
+    timing = work.timing()
+    measured = Measured(
+        latency_p50_seconds=timing.latency_p50_s,
+        latency_p95_seconds=timing.latency_p95_s,
+        samples=timing.samples,
+        source=MeasurementSource.WARM_UP,
+    )
+    return WarmUp(measured, sum(array.size for array in inputs.values()))
 
 
 def _working_inputs(model: ModelSession, names: Sequence[str]) -> dict[str, Array]:
