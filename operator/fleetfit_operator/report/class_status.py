@@ -10,6 +10,7 @@ from fleetfit_api.quantity import parse_quantity
 from fleetfit_api.reasons import ConditionType, Reason
 
 from fleetfit_operator.report.conditions import Finding, conditions_of
+from fleetfit_operator.rollout.messages import counted
 
 
 def class_status(
@@ -42,9 +43,10 @@ def _finding(spec: HardwareClassSpec, nodes: int, ready_nodes: int) -> Finding:
         except ValueError as error:
             return Finding(Reason.INVALID_SPEC, f"{place}: {error}")
     if ready_nodes < nodes:
-        message = f"the runtime of {nodes - ready_nodes} of {nodes} nodes does not report; look at its pods"
+        silent = f"{nodes - ready_nodes} of {counted(nodes, 'node')}"
+        message = f"the runtime of {silent} does not report; look at its pods"
         return Finding(Reason.AWAITING_RUNTIME, message)
-    return Finding(Reason.ACCEPTED, f"{nodes} nodes in the class", ConditionStatus.TRUE)
+    return Finding(Reason.ACCEPTED, f"{counted(nodes, 'node')} in the class", ConditionStatus.TRUE)
 
 
 def _quantities(spec: HardwareClassSpec) -> Iterator[tuple[str, int | str]]:

@@ -1,6 +1,7 @@
 """What is to be said about a deployment, by condition: each finding is one sentence that says what to do.
 
-A condition states the first of its findings, so their order is their importance.
+Findings stand in the order of their importance: a condition has the reason of the first one. Degraded lists them all,
+so that one fault does not hide another.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +11,12 @@ from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.report.conditions import Finding
+from fleetfit_operator.report.hindrances import hindered
 from fleetfit_operator.report.view import DeploymentView
-from fleetfit_operator.rollout.messages import ClassPhase
+from fleetfit_operator.rollout.messages import ClassPhase, counted, listed
 from fleetfit_operator.rollout.standing import Standing, standing_of
 
 _Finder = Callable[[DeploymentView], Finding | None]
-_NAMED = 3
 
 
 def ready_finding(view: DeploymentView) -> Finding:
@@ -26,12 +27,12 @@ def ready_finding(view: DeploymentView) -> Finding:
     ready = sum(each.ready for each in view.plan.classes)
     if not view.present:
         message = (
-            f"none of {view.matched} nodes answers; they serve what they have and follow when they are back"
+            f"no node answers: {_nodes(_absent(view))}; each serves what it has and follows when it is back"
         )
         return Finding(Reason.NODES_ABSENT, message, ConditionStatus.UNKNOWN)
-    absent = _absent_clause(view)
-    message = f"{ready} of {view.matched} nodes serve their variant{absent}"
-    return Finding(Reason.ALL_NODES_READY, message, ConditionStatus.TRUE)
+    message = f"the variant is ready on {ready} of {counted(view.matched, 'node')}{_absent_clause(view)}"
+    reason = Reason.NODES_ABSENT if _absent(view) else Reason.ALL_NODES_READY
+    return Finding(reason, message, ConditionStatus.TRUE)
 
 
 def progressing_finding(view: DeploymentView) -> Finding:
@@ -42,14 +43,18 @@ def progressing_finding(view: DeploymentView) -> Finding:
     moving = _first(view, (_waiting, _rolling))
     if moving is not None:
         return Finding(moving.reason, moving.message, ConditionStatus.TRUE)
+    blocked = _first(view, _BLOCKS)
+    if blocked is not None:
+        return blocked
     return Finding(Reason.ROLLOUT_COMPLETE, "no node has to change")
 
 
 def degraded_finding(view: DeploymentView) -> Finding:
     """Return what the condition Degraded says; absent nodes are usual at the edge and no fault."""
-    fault = _first(view, (*_FAULTS, _provider_fallback))
-    if fault is not None:
-        return Finding(fault.reason, fault.message, ConditionStatus.TRUE)
+    faults = [fault for find in (*_FAULTS, _provider_fallback) if (fault := find(view)) is not None]
+    if faults:
+        message = "; also: ".join(fault.message for fault in faults)
+        return Finding(faults[0].reason, message, ConditionStatus.TRUE)
     if _absent(view):
         return Finding(Reason.NODES_ABSENT, f"no fault{_absent_clause(view)}")
     return Finding(Reason.HEALTHY, "no fault")
@@ -77,7 +82,7 @@ def _no_nodes(view: DeploymentView) -> Finding | None:
 def _conflict(view: DeploymentView) -> Finding | None:
     if not view.lost:
         return None
-    winners = _listed(sorted({str(winner) for winner in view.lost.values()}))
+    winners = listed(sorted({str(winner) for winner in view.lost.values()}))
     message = (
         f"model name {view.deployment.model_name} is already served by {winners} on {_nodes(sorted(view.lost))}: "
         "set another spec.serving.modelName or select other nodes"
@@ -100,7 +105,8 @@ def _stopped(view: DeploymentView) -> Finding | None:
 
 
 def _failed(view: DeploymentView) -> Finding | None:
-    failed = [each for each in view.plan.classes if each.failed]
+    """Find failures that are tolerated; those of a stopped class are told with the stop."""
+    failed = [each for each in view.plan.classes if each.failed and each.phase != ClassPhase.STOPPED]
     if not failed:
         return None
     message = "; ".join(f"{each.name}: {each.message}" for each in failed)
@@ -127,7 +133,8 @@ def _late(view: DeploymentView) -> Finding | None:
 def _paused(view: DeploymentView) -> Finding | None:
     if not view.any_class(ClassPhase.PAUSED):
         return None
-    return Finding(Reason.ROLLOUT_PAUSED, view.class_messages(ClassPhase.PAUSED))
+    message = f"{view.class_messages(ClassPhase.PAUSED)}; set rollout.paused to false to go on"
+    return Finding(Reason.ROLLOUT_PAUSED, message)
 
 
 def _waiting(view: DeploymentView) -> Finding | None:
@@ -169,15 +176,11 @@ def _absent_clause(view: DeploymentView) -> str:
 
 
 def _nodes(names: Sequence[str]) -> str:
-    return f"{len(names)} {'node' if len(names) == 1 else 'nodes'} ({_listed(names)})"
+    return f"{counted(len(names), 'node')} ({listed(names)})"
 
 
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
-    return ", ".join(words[:_NAMED]) + more
-
-
-_FAULTS = (_suite_missing, _no_nodes, _conflict, _infeasible, _stopped, _failed)
+_BLOCKS = (_suite_missing, _no_nodes, _conflict, _infeasible)
+_FAULTS = (*_BLOCKS, _stopped, _failed, hindered)
 _WAITING_CLAUSES = (
     (Reason.AWAITING_RUNTIME, "the runtime has not reported yet; look at its pod in the install namespace"),
     (Reason.AWAITING_REFERENCE_RUN, "the runtime is timing its reference set, which takes up to a minute"),

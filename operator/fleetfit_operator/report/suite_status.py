@@ -9,6 +9,7 @@ from fleetfit_api.reasons import ConditionType, Reason
 from fleetfit_api.suite import ModelSuiteSpec, ModelSuiteStatus
 
 from fleetfit_operator.report.conditions import Finding, conditions_of
+from fleetfit_operator.rollout.messages import counted
 
 _MOST_USERS = 1024
 
@@ -38,4 +39,4 @@ def _finding(spec: ModelSuiteSpec) -> Finding:
         return Finding(Reason.INVALID_SPEC, message)
     blind = [variant.name for variant in spec.variants if variant.features is None]
     note = f"; without features, latency predicted from the size alone: {', '.join(blind)}" if blind else ""
-    return Finding(Reason.ACCEPTED, f"{len(spec.variants)} variants{note}", ConditionStatus.TRUE)
+    return Finding(Reason.ACCEPTED, f"{counted(len(spec.variants), 'variant')}{note}", ConditionStatus.TRUE)

@@ -1,4 +1,7 @@
-"""Says how a hardware class stands in a rollout and what to do: a word and a sentence for people, no decisions."""
+"""Says how a hardware class stands in a rollout and what to do: a word and a sentence for people, no decisions.
+
+What holds for the whole deployment (that it is paused) is said once, by `report`, not by each class.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,7 +9,7 @@ from enum import StrEnum
 
 from fleetfit_operator.fleet.progress import RolloutNode
 from fleetfit_operator.rollout.hardware_class import ClassNodes, destination
-from fleetfit_operator.rollout.standing import Standing, failure_word
+from fleetfit_operator.rollout.standing import Standing, failure_word, hindrance_of
 
 _NAMED = 3
 
@@ -45,6 +48,17 @@ def message_of(state: ClassNodes, phase: ClassPhase) -> str:
     return sentence + _absent(state)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Return the words with commas; of many only the first and how many more there are."""
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number with its noun, as in "1 node" and "2 nodes"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _complete(state: ClassNodes) -> str:
     variants = _variants(state)
     text = f"nodes serve {variants}" if variants else "no node serves a variant"
@@ -66,20 +80,21 @@ def _canary(state: ClassNodes) -> str:
 
 
 def _rolling(state: ClassNodes) -> str:
-    text = f"{_nodes(len(state.movers))} to change, {state.max_unavailable} at a time"
     changing = [node for node in state.present if node.name in state.in_flight]
-    if changing:
-        text += f"; now {_progress(changing)}"
-    if state.broken and state.movers:
-        text += (
-            f"; {_names(state.broken)} failed and serves nothing, which counts towards maxUnavailable: "
-            "cure it or raise maxUnavailable"
+    now = f"now {_progress(changing)}" if changing else ""
+    if not state.movers:
+        return now
+    clauses = [f"{_nodes(len(state.movers))} to change, {state.max_unavailable} at a time", now]
+    if state.broken:
+        clauses.append(
+            f"nothing serves on {_names(state.broken)}, which counts towards maxUnavailable: "
+            "cure that or raise maxUnavailable"
         )
-    return text
+    return "; ".join(clause for clause in clauses if clause)
 
 
 def _paused(state: ClassNodes) -> str:
-    return f"{_nodes(len(state.movers))} to change; set rollout.paused to false to go on"
+    return f"{_nodes(len(state.movers))} to change"
 
 
 def _stopped(state: ClassNodes) -> str:
@@ -107,30 +122,25 @@ def _variants(state: ClassNodes) -> str:
 
 
 def _failures(state: ClassNodes) -> str:
-    return _listed(
+    return listed(
         [f"{node.name} ({failure_word(node)})" for node in state.nodes if node.name in state.failed]
     )
 
 
 def _progress(nodes: Sequence[RolloutNode]) -> str:
-    return _listed([f"{node.name} ({_phase_word(node)})" for node in nodes])
+    return listed([f"{node.name} ({_phase_word(node)})" for node in nodes])
 
 
 def _phase_word(node: RolloutNode) -> str:
     report, assigned = node.report, node.assigned
     if report is None or assigned is None or report.sha256 != assigned.sha256:
         return Standing.UNASSIGNED if assigned is None else "told"
-    return report.phase
+    return report.phase if hindrance_of(node) is None else f"{report.phase}: {report.reason}"
 
 
 def _names(nodes: Iterable[RolloutNode]) -> str:
-    return _listed([node.name for node in nodes])
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
-    return ", ".join(words[:_NAMED]) + more
+    return listed([node.name for node in nodes])
 
 
 def _nodes(count: int) -> str:
-    return f"{count} node" if count == 1 else f"{count} nodes"
+    return counted(count, "node")

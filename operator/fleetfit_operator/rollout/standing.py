@@ -6,9 +6,13 @@ Nothing is remembered here: after a restart of the operator the same facts give 
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.node_inference import ModelPhase, ModelStatus
+from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.fleet.progress import RolloutNode
+
+_UNFINISHED_PHASES = frozenset({ModelPhase.PENDING, ModelPhase.DOWNLOADING, ModelPhase.LOADING})
+_USUAL_REASONS = frozenset({"", Reason.ASSIGNED, Reason.PENDING, Reason.DOWNLOADING, Reason.LOADING})
 
 
 class Standing(StrEnum):
@@ -53,6 +57,14 @@ def serves_something(node: RolloutNode) -> bool:
     return node.report is not None and bool(
         node.report.serving_variant or node.report.phase is ModelPhase.READY
     )
+
+
+def hindrance_of(node: RolloutNode) -> ModelStatus | None:
+    """Return the report of a node that tries again and again since something is in its way, else None."""
+    report = node.report
+    if report is None or _reported_phase(node) not in _UNFINISHED_PHASES or report.reason in _USUAL_REASONS:
+        return None
+    return report
 
 
 def failure_word(node: RolloutNode) -> str:

@@ -75,7 +75,8 @@ def test_a_complete_rollout() -> None:
         "Progressing=False RolloutComplete",
         "Degraded=False Healthy",
     ]
-    assert told(result).message == "3 of 3 nodes serve their variant"
+    assert told(result).message == "the variant is ready on 3 of 3 nodes"
+    assert told(status(done("n1"))).message == "the variant is ready on 1 of 1 node"
     assert (result.ready_summary, result.variants_summary) == ("3/3", "b (2), a (1)")
     assert result.url == "http://fleetfit-runtime.fleetfit-system.svc:8080/v2/models/digits"
     assert result.model_name == "digits"
@@ -96,18 +97,19 @@ def test_counts_while_rolling() -> None:
 def test_absent_nodes_are_told_but_are_no_fault() -> None:
     result = status(done("n1"), rollout_node("n2", absent=True))
     assert words(result) == [
-        "Ready=True AllNodesReady",
+        "Ready=True NodesAbsent",
         "Progressing=False RolloutComplete",
         "Degraded=False NodesAbsent",
     ]
-    assert (
-        told(result).message == "1 of 2 nodes serve their variant; absent: 1 node (n2), to follow when back"
+    assert told(result).message == (
+        "the variant is ready on 1 of 2 nodes; absent: 1 node (n2), to follow when back"
     )
 
 
 def test_when_no_node_answers_readiness_is_unknown() -> None:
     result = status(done("n1", absent=True))
     assert words(result)[0] == "Ready=Unknown NodesAbsent"
+    assert told(result).message.startswith("no node answers: 1 node (n1); ")
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,17 @@ def test_faults_of_the_declaration_say_what_to_do(
     arguments: dict[str, Any], expected: str, sentence: str
 ) -> None:
     result = status(done("n1"), **arguments)
-    assert words(result)[0] == f"Ready=False {expected}"
-    assert words(result)[2] == f"Degraded=True {expected}"
-    assert told(result).message == sentence
+    assert words(result) == [
+        f"Ready=False {expected}",
+        f"Progressing=False {expected}",
+        f"Degraded=True {expected}",
+    ]
+    assert {condition.message for condition in result.conditions} == {sentence}
 
 
 def test_no_matching_nodes() -> None:
     result = status()
-    assert words(result)[0] == "Ready=False NoMatchingNodes"
+    assert words(result)[:2] == ["Ready=False NoMatchingNodes", "Progressing=False NoMatchingNodes"]
     assert result.ready_summary == "0/0"
 
 
@@ -174,6 +179,14 @@ def test_a_paused_rollout() -> None:
     assert words(result)[:2] == ["Ready=False RolloutPaused", "Progressing=False RolloutPaused"]
 
 
+def test_what_ends_a_pause_is_said_once_for_all_classes() -> None:
+    nodes = [rollout_node("n1", hardware_class="arm"), rollout_node("n2", hardware_class="x86")]
+    result = status(*nodes, subject=deployment(rollout={"paused": True}))
+    assert told(result).message == (
+        "arm: 1 node to change; x86: 1 node to change; set rollout.paused to false to go on"
+    )
+
+
 @pytest.mark.parametrize("reason", [Reason.AWAITING_RUNTIME, Reason.AWAITING_REFERENCE_RUN])
 def test_waiting_for_a_node_to_be_known(reason: Reason) -> None:
     new = rollout_node("n2", None, None)
@@ -184,7 +197,7 @@ def test_waiting_for_a_node_to_be_known(reason: Reason) -> None:
 def test_an_absent_node_is_not_waited_for() -> None:
     new = rollout_node("n2", None, None, absent=True)
     result = status(done("n1"), new, waiting={"n2": Reason.AWAITING_RUNTIME})
-    assert words(result)[0] == "Ready=True AllNodesReady"
+    assert words(result)[0] == "Ready=True NodesAbsent"
 
 
 def test_a_provider_fallback_degrades_but_stays_ready() -> None:
@@ -195,6 +208,16 @@ def test_a_provider_fallback_degrades_but_stays_ready() -> None:
     assert words(result)[0] == "Ready=True AllNodesReady"
     assert words(result)[2] == "Degraded=True ProviderFallback"
     assert told(result, "Degraded").message.endswith("n1 runs on CPUExecutionProvider: no NPU driver")
+
+
+def test_one_fault_does_not_hide_another() -> None:
+    fallen = report("b", providerFallback=True, providerMessage="no NPU driver")
+    nodes = [failing("n1"), rollout_node("n2", "b", "b", report=fallen, hardware_class="arm")]
+    degraded = told(status(*nodes, reasons_against={"n3": "no variant may run"}), "Degraded")
+    assert degraded.reason == "NoFeasibleVariant"
+    assert "n3: no variant may run; also: x86: 1 node failed with b" in degraded.message
+    assert degraded.message.count("x86: ") == 1
+    assert degraded.message.endswith("runs on another one: no NPU driver")
 
 
 def test_the_time_of_a_condition_moves_only_with_its_status() -> None:

@@ -22,7 +22,7 @@ def test_a_suite_says_how_many_variants_it_has_and_who_uses_it() -> None:
     result = suite_status(suite(variant("a", features=FEATURES)), ["z", "y"], later(0))
     assert (result.variant_count, result.used_by, result.observed_generation) == (1, ["y", "z"], 3)
     assert [(c.type, c.status, c.reason, c.message) for c in result.conditions] == [
-        ("Ready", "True", "Accepted", "1 variants")
+        ("Ready", "True", "Accepted", "1 variant")
     ]
 
 
@@ -43,6 +43,8 @@ def test_a_class_whose_runtimes_all_report_is_ready() -> None:
     result = class_status(hardware_class(), 3, 3, later(0))
     assert (result.nodes, result.ready_nodes, result.observed_generation) == (3, 3, 2)
     assert (result.conditions[0].status, result.conditions[0].reason) == ("True", "Accepted")
+    assert result.conditions[0].message == "3 nodes in the class"
+    assert class_status(hardware_class(), 1, 1, later(0)).conditions[0].message == "1 node in the class"
 
 
 def test_a_class_with_silent_runtimes_is_not() -> None:

@@ -81,6 +81,16 @@ def test_the_budget_counts_what_is_in_flight() -> None:
     assert only(result).message == "2 nodes to change, 2 at a time; now b (Loading)"
 
 
+def test_the_last_node_to_change_is_told_without_a_count_of_none() -> None:
+    assert only(plan(rules(), done("a"), flying("b"))).message == "now b (Loading)"
+
+
+def test_what_a_node_struggles_with_is_told_while_it_tries() -> None:
+    trouble = report("b", ModelPhase.DOWNLOADING, reason="UnreachableSource", servingVariant="a")
+    result = plan(rules(), done("a"), rollout_node("b", "b", "b", report=trouble))
+    assert only(result).message == "now b (Downloading: UnreachableSource)"
+
+
 def test_several_canaries_must_all_be_ready() -> None:
     some = [flying("a"), done("b"), rollout_node("c"), rollout_node("d")]
     assert plan(rules(canaries=2, maxUnavailable=4), *some).moves == set()
@@ -251,7 +261,7 @@ def test_a_paused_rollout_moves_nothing() -> None:
     result = plan(rules(paused=True), done("a"), rollout_node("b"))
     assert result.moves == set()
     assert only(result).phase == "Paused"
-    assert only(result).message == "1 node to change; set rollout.paused to false to go on"
+    assert only(result).message == "1 node to change"
     assert only(plan(rules(paused=True), done("a"))).phase == "Complete"
 
 
@@ -268,7 +278,7 @@ def test_a_broken_node_uses_up_the_budget_of_nodes_that_serve() -> None:
     broken = failing("a", "DiskFull", serving="")
     result = plan(rules(maxFailedNodes=1), broken, done("b"), rollout_node("c"))
     assert result.moves == set()
-    assert "a failed and serves nothing, which counts towards maxUnavailable" in only(result).message
+    assert "nothing serves on a, which counts towards maxUnavailable" in only(result).message
     assert plan(rules(maxFailedNodes=1), broken, done("b"), rollout_node("c", has=None)).moves == {"c"}
 
 
