@@ -26,7 +26,6 @@ JsonObjects = list[JsonObject]  # inside ApiClient the name `list` is the method
 
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_JSON_PATCH: Final = "application/json-patch+json"
 
 
 class WatchEvent(NamedTuple):
@@ -49,11 +48,11 @@ class WatchPatience:
 
     Attributes:
         server_s: The server ends the watch after about this many seconds.
-        inactivity_s: A watch without even a bookmark for this long is dead; servers send one a minute.
+        inactivity_s: A watch without even a bookmark for this long is dead; servers send one about every minute.
     """
 
     server_s: int = 300
-    inactivity_s: float = 70.0
+    inactivity_s: float = 150.0
 
 
 class ApiClient:
@@ -193,23 +192,6 @@ class ApiClient:
             Call("patch", "PATCH", path, params, orjson.dumps(patch), _MERGE_PATCH)
         )
 
-    async def json_patch(
-        self,
-        resource: ResourceType,
-        name: str,
-        operations: JsonObjects,
-        namespace: str = "",
-        *,
-        subresource: str = "",
-        field_manager: str = "",
-    ) -> JsonObject:
-        """Apply a JSON patch (RFC 6902)."""
-        path = resource.path(namespace, name, subresource)
-        params = _present(fieldManager=field_manager)
-        return await self._transport.json(
-            Call("patch", "PATCH", path, params, orjson.dumps(operations), _JSON_PATCH)
-        )
-
     async def replace(
         self, resource: ResourceType, body: JsonObject, *, subresource: str = "", field_manager: str = ""
     ) -> JsonObject:
@@ -256,10 +238,6 @@ class ApiClient:
         return (
             await self._transport.content(Call("get", "GET", path, params or {}, repeatable=True))
         ).decode()
-
-    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> JsonObject:
-        """Return the JSON document at a path, such as /version."""
-        return await self._transport.json(Call("get", "GET", path, params or {}, repeatable=True))
 
     async def watch(
         self,

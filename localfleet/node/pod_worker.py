@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -242,8 +242,3 @@ class PodWorker:
 
     def _announce(self, kind: str, reason: str, message: str) -> None:
         self._means.events.announce(self.pod, kind, reason, message)
-
-
-def running_pids(workers: Iterator[PodWorker]) -> list[int]:
-    """Return the ids of all first processes of containers."""
-    return [runner.pid for worker in workers for runner in worker.runners if runner.pid is not None]
