@@ -20,7 +20,8 @@ class ApiError(Exception):
     transient = False
 
     def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status or 'no answer'} {reason}: {message}")
+        who = f"{status} {reason}" if status else "no answer from the API server"
+        super().__init__(f"{who}: {message}")
         self.status = status
         self.reason = reason
         self.message = message

@@ -45,7 +45,8 @@ class ReflectorOptions:
         field_selector: Server-side field selector.
         page_size: Objects per page of a list.
         watch_timeout_s: The server ends a watch after about this long.
-        inactivity_timeout_s: A watch without even a bookmark for this long is dead; servers send one a minute.
+        inactivity_timeout_s: A watch without even a bookmark for this long is dead. Servers send one about every
+            minute, with jitter and late under load, so that one may be missed.
         relist_after_s: List again after this long, whatever happened; spread by a quarter either way.
         backoff_cap_s: Largest delay between attempts when the server does not answer.
     """
@@ -55,7 +56,7 @@ class ReflectorOptions:
     field_selector: str = ""
     page_size: int = 500
     watch_timeout_s: int = 300
-    inactivity_timeout_s: float = 70.0
+    inactivity_timeout_s: float = 150.0
     relist_after_s: float = 1200.0
     backoff_cap_s: float = 30.0
 

@@ -128,7 +128,7 @@ async def test_an_answer_that_is_not_json_is_an_error_with_its_text(
 
 async def test_no_server_is_connection_lost(sleeps: Sleeps) -> None:
     async with ApiClient(Connection("http://127.0.0.1:1"), sleep=sleeps) as client:
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLost, match=r"^no answer from the API server: GET /"):
             await client.get(CONFIG_MAPS, "a", "default")
     assert len(sleeps) == ClientOptions().attempts - 1
 
