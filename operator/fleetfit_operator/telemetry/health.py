@@ -14,7 +14,7 @@ from fleetfit_kube import Reflector
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from fleetfit_operator.telemetry.metrics import Metrics
+from fleetfit_operator.telemetry.metrics import Metrics, WithoutCreationTimes
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Health:
                 self._metrics.watch_restarts.labels(kind, reason).inc(new)
                 self._counted[kind, reason] = count
         self._before_scrape()
-        return generate_latest(self._metrics.registry)
+        return generate_latest(WithoutCreationTimes(self._metrics.registry))
 
     def _age_s(self, reflector: Reflector[Any]) -> float | None:
         last_s = reflector.stats.last_event_s

@@ -69,6 +69,7 @@ async def test_restarts_of_watches_are_counted_once(rig: Rig) -> None:
     for _ in range(2):
         page = (await rig.get("/metrics"))[1]
     assert 'fleetfit_watch_restarts_total{kind="Node",reason="Expired"} 2.0' in page
+    assert "_created" not in page
 
 
 async def test_what_is_gone_disappears_from_the_metrics(rig: Rig) -> None:
