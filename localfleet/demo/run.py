@@ -28,7 +28,7 @@ from localfleet.demo.traffic import Tally, TrafficClient, open_session
 NAMESPACE: Final = "default"
 NAME: Final = "digits"
 NODES_ASKED_AT_ONCE: Final = 1  # nodes share this machine's processors and would measure each other
-TIGHTENED_SHARE: Final = 0.1
+TIGHTENED_SHARE: Final = 0.05
 TABLE_WIDTH: Final = 150  # a narrower terminal wraps lines, which reads better than cut cells
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "examples" / "digits"

@@ -49,7 +49,7 @@ async def test_a_tightened_target_switches_nodes_without_a_lost_request(world: W
     endpoints = [await world.endpoint(node, DIGITS_NAMESPACE, "digits") for node in world.nodes]
 
     async def tighten() -> None:
-        await world.patch_target(DIGITS_NAMESPACE, "digits", 0.3)
+        await world.patch_target(DIGITS_NAMESPACE, "digits", 0.1)
         await world.wait_until_ready(DIGITS_NAMESPACE, "digits")
 
     tallies = await change_under_load(world.traffic, endpoints, world.digits, tighten)
