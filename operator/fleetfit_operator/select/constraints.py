@@ -57,9 +57,10 @@ def usable_providers(node: FleetNode) -> tuple[str, ...]:
 
 
 def usable_memory_bytes(node: FleetNode) -> float | None:
-    """Return the memory that the runtime reports or else the node's capacity; None when neither is known."""
+    """Return the smaller of what the runtime reports and the node's capacity; None when neither is known."""
     reported = node.inference.status.telemetry.memory_total_bytes if node.inference else 0
-    return float(reported) if reported else node.node.capacity.get("memory")
+    capacity = node.node.capacity.get("memory")
+    return min((float(each) for each in (reported, capacity) if each), default=None)
 
 
 def _provider_missing(variant: Variant, node: FleetNode) -> str:

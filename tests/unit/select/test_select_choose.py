@@ -109,6 +109,12 @@ def test_equal_qoe_goes_to_the_faster_then_to_the_first_name() -> None:
             {"telemetry": {"memoryTotalBytes": 2**30}},
             "it needs 2,048.0 MiB of memory, and the node has 1,024.0 MiB",
         ),
+        (
+            {},
+            {"requirements": {"memoryBytes": 2**31}},
+            {"telemetry": {"memoryTotalBytes": 2**35}, "memory_bytes": 2.0**30},
+            "it needs 2,048.0 MiB of memory, and the node has 1,024.0 MiB",
+        ),
     ],
 )
 def test_a_hard_constraint_excludes_with_a_sentence(
