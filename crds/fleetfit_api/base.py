@@ -1,5 +1,6 @@
 """Building blocks shared by all kinds: strict camelCase models, metadata, conditions, selectors."""
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -10,17 +11,6 @@ from pydantic.alias_generators import to_camel
 from fleetfit_api.names import API_VERSION
 
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
-Quantity = Annotated[
-    int | str,
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "pattern": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
-        }
-    ),
-]
-
-
 PATTERN_MESSAGE_KEY = "x-fleetfit-pattern-message"
 
 
@@ -37,6 +27,35 @@ def cel(*rules: tuple[str, str]) -> dict[str, Any]:
 def pattern_message(message: str) -> dict[str, Any]:
     """Schema extension of a field with a pattern: what the API server says instead of the regular expression."""
     return {PATTERN_MESSAGE_KEY: message}
+
+
+def maximum_message(message: str) -> Callable[[dict[str, Any]], None]:
+    """Schema extension of a number with `le`: what the API server says instead of the bound."""
+
+    def replace(schema: dict[str, Any]) -> None:
+        # The bound of `X | None` is in a branch of it.
+        bounded = next(part for part in (schema, *schema.get("anyOf", [])) if "maximum" in part)
+        schema.update(cel((f"self <= {float(bounded.pop('maximum'))}", message)))
+
+    return replace
+
+
+Quantity = Annotated[
+    int | str,
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 64,
+            **cel(
+                (
+                    "type(self) == int || self.matches("
+                    r"r'^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$')",
+                    "must be a Kubernetes quantity such as 2, 500m or 4Gi",
+                )
+            ),
+        }
+    ),
+]
 
 
 class ApiModel(BaseModel):
@@ -92,7 +111,18 @@ class ObjectReference(ApiModel):
 
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the object.")
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="Name of the object.",
+        json_schema_extra=cel(
+            (
+                r"self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+                "the name of an object is lower-case letters, digits, '-' and '.', "
+                "and begins and ends with a letter or digit",
+            )
+        ),
+    )
 
 
 class SelectorOperator(StrEnum):

@@ -15,6 +15,7 @@ from fleetfit_api.base import (
     Resource,
     cel,
     list_map,
+    maximum_message,
     pattern_message,
 )
 from fleetfit_api.suite import Precision
@@ -56,7 +57,13 @@ class QoeConstraints(ApiModel):
         le=3_600_000,
         description="Largest acceptable predicted p95 latency in milliseconds.",
     )
-    min_accuracy: float | None = Field(default=None, ge=0, le=1, description="Smallest acceptable accuracy.")
+    min_accuracy: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Smallest acceptable accuracy, 0 to 1.",
+        json_schema_extra=maximum_message("minAccuracy is a fraction: 98% is 0.98"),
+    )
     max_size_bytes: Int64 | None = Field(default=None, ge=1, description="Largest acceptable file in bytes.")
     allowed_precisions: list[Precision] = Field(
         default=[], max_length=8, description="Precisions to choose from; all when empty."

@@ -30,6 +30,19 @@ ProviderName = Annotated[
 ]
 
 
+_RESERVED_VARIABLES = (
+    "NODE_NAME",
+    "POD_IP",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "FLEETFIT_STORE_DIR",
+    "FLEETFIT_HTTP_PORT",
+    "FLEETFIT_HARDWARE_CLASS",
+    "FLEETFIT_PROVIDERS",
+    "FLEETFIT_INTRA_OP_THREADS",
+)
+
+
 class CapacityRequirement(ApiModel):
     """A lower bound on a node's capacity: cpu, memory or an extended resource."""
 
@@ -70,7 +83,23 @@ class MatchTerm(ApiModel):
 class EnvVar(ApiModel):
     """An environment variable of the runtime."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the variable.")
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="Name of the variable.",
+        json_schema_extra=cel(
+            (
+                "self.matches('^[-._a-zA-Z][-._a-zA-Z0-9]*$')",
+                "the name of an environment variable is letters, digits, '_', '-' and '.', "
+                "and does not begin with a digit",
+            ),
+            (
+                f"!(self in {list(_RESERVED_VARIABLES)})",
+                f"the operator itself sets {', '.join(_RESERVED_VARIABLES)}; "
+                "providers and intraOpThreads are fields of spec.runtime",
+            ),
+        ),
+    )
     value: str = Field(default="", max_length=4096, description="Value of the variable.")
 
 
@@ -78,15 +107,28 @@ class ResourceRequirements(ApiModel):
     """Compute resources of the runtime's container."""
 
     requests: dict[str, Quantity] = Field(
-        default={}, description="Minimum resources, Kubernetes quantities by name."
+        default={}, max_length=16, description="Minimum resources, Kubernetes quantities by name."
     )
     limits: dict[str, Quantity] = Field(
-        default={}, description="Maximum resources, Kubernetes quantities by name."
+        default={}, max_length=16, description="Maximum resources, Kubernetes quantities by name."
     )
 
 
 class Toleration(ApiModel):
     """A taint that the runtime tolerates, as in a pod."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "self.operator == 'Exists' || (has(self.key) && size(self.key) > 0)",
+                "a toleration with operator Equal needs a key",
+            ),
+            (
+                "self.operator == 'Equal' || !has(self.value) || size(self.value) == 0",
+                "a toleration with operator Exists takes no value",
+            ),
+        )
+    )
 
     key: str = Field(
         default="", max_length=317, description="Taint key; every taint when empty with operator Exists."
@@ -103,12 +145,23 @@ class Toleration(ApiModel):
 class RuntimeTemplate(ApiModel):
     """How the runtime runs on nodes of a class."""
 
-    image: str = Field(min_length=1, max_length=512, description="Runtime image.")
+    image: str = Field(
+        min_length=1,
+        max_length=512,
+        description="Runtime image.",
+        json_schema_extra=cel((r"!self.matches(r'\s')", "spec.runtime.image must not contain spaces")),
+    )
     providers: list[ProviderName] = Field(
         min_length=1,
         max_length=8,
         description="ONNX Runtime execution providers in order of preference; "
         "the node proves which one it uses.",
+        json_schema_extra=cel(
+            (
+                "self.all(p, self.exists_one(q, q == p))",
+                "spec.runtime.providers must name a provider only once",
+            )
+        ),
     )
     intra_op_threads: int | None = Field(
         default=None, ge=1, le=1024, description="Threads of one inference; ONNX Runtime decides when absent."

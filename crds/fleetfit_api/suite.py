@@ -1,7 +1,7 @@
 """`ModelSuite`: the compressed variants of one model, what each costs and how good it is."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -14,8 +14,28 @@ from fleetfit_api.base import (
     Resource,
     cel,
     list_map,
+    maximum_message,
     pattern_message,
 )
+
+
+def _uri_rules(whose: str, *further: tuple[str, str]) -> dict[str, Any]:
+    """Schema extension of a URI: what a runtime could not fetch is refused here."""
+    return cel(
+        (
+            "!self.startsWith('file:') || self.matches('^file://(localhost)?/')",
+            f"{whose} with file: needs three slashes and an absolute path, as in file:///models/digits.onnx",
+        ),
+        (
+            r"!self.matches('^https?:') || self.matches('^https?://[^/?#:]')",
+            f"{whose} with http: or https: needs a host, as in https://models.example/digits.onnx",
+        ),
+        (
+            "!self.matches('^[a-z]+://[^/?#]*@')",
+            f"{whose} must not contain '@' before the path: credentials in a uri are not supported",
+        ),
+        *further,
+    )
 
 
 class Precision(StrEnum):
@@ -84,6 +104,13 @@ class Variant(ApiModel):
         max_length=2048,
         description="Where the ONNX file is: an http, https or file URI, "
         "or a path relative to the suite's storageUri.",
+        json_schema_extra=_uri_rules(
+            "a variant's uri",
+            (
+                r"!self.matches(r'(?i)(^|/)(\.|%2e){2}([/?#]|$)')",
+                "a variant's uri must not contain '..' as a part of its path",
+            ),
+        ),
     )
     sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",
@@ -93,7 +120,12 @@ class Variant(ApiModel):
     )
     size_bytes: Int64 = Field(ge=1, description="Size of the file in bytes.")
     precision: Precision = Field(description="Number format of the variant.")
-    accuracy: float = Field(ge=0, le=1, description="Quality on held-out data in the suite's metric, 0 to 1.")
+    accuracy: float = Field(
+        ge=0,
+        le=1,
+        description="Quality on held-out data in the suite's metric, 0 to 1.",
+        json_schema_extra=maximum_message("accuracy is a fraction: 98% is 0.98"),
+    )
     features: GraphFeatures | None = Field(
         default=None,
         description="Cost features of the graph; without them the latency is predicted from the size alone.",
@@ -134,17 +166,16 @@ class ModelSuiteSpec(ApiModel):
                 "a variant's uri must begin with http://, https:// or file://, "
                 "or be relative to spec.storageUri",
             ),
-            (
-                "self.variants.all(v, !v.uri.contains('..'))",
-                "a variant's uri must not contain '..'",
-            ),
         )
     )
 
     description: str = Field(default="", max_length=1024, description="What the model does.")
     model_format: ModelFormat = Field(default=ModelFormat(), description="Format of the files.")
     storage_uri: str | None = Field(
-        default=None, max_length=2048, description="Base of the variants' relative URIs: http, https or file."
+        default=None,
+        max_length=2048,
+        description="Base of the variants' relative URIs: http, https or file.",
+        json_schema_extra=_uri_rules("spec.storageUri"),
     )
     metric: str = Field(default="accuracy", max_length=63, description="Name of the quality metric.")
     dataset: str = Field(

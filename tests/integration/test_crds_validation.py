@@ -39,11 +39,20 @@ def hardware_class(**parts: Any) -> dict[str, Any]:
     return {"runtime": RUNTIME, **parts}
 
 
+def runtime(**parts: Any) -> dict[str, Any]:
+    return {"runtime": {**RUNTIME, **parts}}
+
+
 GOOD = [
     (ModelSuite, suite()),
     (ModelSuite, {"variants": [{**VARIANT, "uri": "file:///models/cnn8.onnx"}]}),
     (ModelSuite, suite(requirements={"memoryBytes": 1 << 40, "providers": ["CUDAExecutionProvider"]})),
+    (ModelSuite, suite(uri="a..v2.onnx")),
+    (ModelSuite, suite(uri="https://models.example:8443/a@2/b.onnx")),
+    (ModelSuite, {**suite(accuracy=1), "storageUri": "file:///models"}),
     (InferenceDeployment, SUITE_REF),
+    (InferenceDeployment, {"suiteRef": {"name": "digits.v2"}}),
+    (InferenceDeployment, deployment(qoe={"constraints": {"minAccuracy": 1}})),
     (InferenceDeployment, deployment(rollout={"maxUnavailable": 3})),
     (InferenceDeployment, deployment(rollout={"maxUnavailable": "100%"})),
     (
@@ -57,6 +66,9 @@ GOOD = [
     (HardwareClass, hardware_class(match=[{"capacity": [{"resource": "memory", "atLeast": "4Gi"}]}])),
     (HardwareClass, hardware_class(match=[{"capacity": [{"resource": "nvidia.com/gpu"}]}])),
     (HardwareClass, {"runtime": {**RUNTIME, "resources": {"limits": {"cpu": 1, "memory": "1.5Gi"}}}}),
+    (HardwareClass, runtime(env=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}])),
+    (HardwareClass, runtime(env=[{"name": "FLEETFIT_LOG_LEVEL", "value": "DEBUG"}])),
+    (HardwareClass, runtime(tolerations=[{"operator": "Exists"}, {"key": "edge", "value": "yes"}])),
     (NodeInference, {}),
     (NodeInference, {"hardwareClass": "x86-cpu", "leaderEpoch": 7, "assignments": [ASSIGNMENT]}),
 ]
@@ -74,15 +86,30 @@ BAD = [
         "a variant's uri must begin with http://, https:// or file://, or be relative",
     ),
     (ModelSuite, suite(uri="../../etc/passwd"), "a variant's uri must not contain '..'"),
+    (ModelSuite, suite(uri="a/..?b"), "a variant's uri must not contain '..'"),
+    (ModelSuite, suite(uri="a/%2E./b"), "a variant's uri must not contain '..'"),
+    (ModelSuite, suite(uri="file://models/a.onnx"), "needs three slashes and an absolute path"),
+    (ModelSuite, suite(uri="https:///a.onnx"), "a variant's uri with http: or https: needs a host"),
+    (ModelSuite, suite(uri="https://:80/a.onnx"), "a variant's uri with http: or https: needs a host"),
+    (ModelSuite, suite(uri="https://me:word@host/a"), "credentials in a uri are not supported"),
+    (ModelSuite, {**suite(), "storageUri": "http://me@host"}, "credentials in a uri are not supported"),
+    (ModelSuite, {**suite(), "storageUri": "file://a"}, "spec.storageUri with file: needs three slashes"),
     (ModelSuite, suite(sha256="abc"), "sha256 must be 64 lower-case hexadecimal digits"),
     (ModelSuite, suite(name="CNN 8"), "a variant's name must be lower-case letters, digits, '-' and '.'"),
     (ModelSuite, suite(precision="fp64"), 'supported values: "fp32", "fp16", "bf16", "int8", "int4"'),
-    (ModelSuite, suite(accuracy=98.5), "should be less than or equal to 1"),
+    (ModelSuite, suite(accuracy=98.5), "accuracy is a fraction: 98% is 0.98"),
+    (ModelSuite, suite(accuracy=98), "accuracy is a fraction: 98% is 0.98"),
     (ModelSuite, suite(sizeBytes=0), "should be greater than or equal to 1"),
     (ModelSuite, {"storageUri": "http://models", "variants": []}, "should have at least 1 items"),
     (ModelSuite, {"storageUri": "http://models", "variants": [VARIANT, VARIANT]}, "Duplicate value"),
     (ModelSuite, {**suite(), "modelFormat": {"name": "pickle"}}, "the only model format is onnx"),
     (InferenceDeployment, {}, "spec.suiteRef: Required value"),
+    (InferenceDeployment, {"suiteRef": {"name": "My Suite"}}, "the name of an object is lower-case letters"),
+    (
+        InferenceDeployment,
+        deployment(qoe={"constraints": {"minAccuracy": 98}}),
+        "minAccuracy is a fraction: 98% is 0.98",
+    ),
     (InferenceDeployment, deployment(qoe={"latencyTargetMilliseconds": 0}), "should be greater than 0"),
     (
         InferenceDeployment,
@@ -134,7 +161,27 @@ BAD = [
     (
         HardwareClass,
         hardware_class(match=[{"capacity": [{"resource": "memory", "atLeast": "4GiB"}]}]),
-        "spec.match[0].capacity[0].atLeast",
+        'atLeast: Invalid value: "4GiB": must be a Kubernetes quantity such as 2, 500m or 4Gi',
+    ),
+    (
+        HardwareClass,
+        runtime(resources={"limits": {"memory": "4 GB"}}),
+        "must be a Kubernetes quantity such as 2, 500m or 4Gi",
+    ),
+    (HardwareClass, runtime(env=[{"name": "A B"}]), "the name of an environment variable is letters"),
+    (HardwareClass, runtime(env=[{"name": "POD_IP"}]), "the operator itself sets NODE_NAME, POD_IP"),
+    (HardwareClass, runtime(env=[{"name": "FLEETFIT_PROVIDERS"}]), "are fields of spec.runtime"),
+    (HardwareClass, runtime(tolerations=[{}]), "a toleration with operator Equal needs a key"),
+    (
+        HardwareClass,
+        runtime(tolerations=[{"key": "edge", "operator": "Exists", "value": "yes"}]),
+        "a toleration with operator Exists takes no value",
+    ),
+    (HardwareClass, runtime(image="fleetfit/runtime: 1"), "spec.runtime.image must not contain spaces"),
+    (
+        HardwareClass,
+        runtime(providers=["CPUExecutionProvider", "CPUExecutionProvider"]),
+        "spec.runtime.providers must name a provider only once",
     ),
     (NodeInference, {"assignments": [ASSIGNMENT, ASSIGNMENT]}, "Duplicate value"),
     (NodeInference, {"assignments": [{**ASSIGNMENT, "sha256": "x"}]}, "spec.assignments[0].sha256"),
