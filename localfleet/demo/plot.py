@@ -28,9 +28,7 @@ def _draw_latency(axes: Axes, nodes: list[NodeResult]) -> None:
     )
     axes.scatter(measured, predicted, color=CHOSEN_COLOUR, zorder=3)
     for node, x, y in zip(nodes, measured, predicted, strict=True):
-        axes.annotate(
-            f"{node.node}: {node.variant}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7
-        )
+        axes.annotate(node.node, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=8)
     axes.set(
         xscale="log",
         yscale="log",
