@@ -29,7 +29,8 @@ def demo(arguments: argparse.Namespace, display: Display) -> int:
     began_s = time.monotonic()
     steps = Steps(display.console, began_s)
     nodes = tuple(node.name for node in plan.nodes)
-    target = DemoCluster(StateDir(arguments.state_dir.absolute()).admin_kubeconfig, binaries.helm, nodes)
+    kubeconfig = StateDir(arguments.state_dir.absolute()).admin_kubeconfig
+    target = DemoCluster(kubeconfig, binaries.helm, nodes, stays=arguments.stay)
     run = Demo(target, arguments.output, display.console, steps, began_s).run
     if not arguments.stay:
         asyncio.run(_in_a_fleet_of_its_own(arguments.state_dir, binaries, plan, steps, run))
@@ -39,7 +40,7 @@ def demo(arguments: argparse.Namespace, display: Display) -> int:
         return code
     asyncio.run(run())
     display.line(
-        "The fleet stays. Look around with `python -m localfleet kubectl get infd,msuite,hwc,ninf -A`;"
+        "The fleet stays. Look around with `.venv/bin/python -m localfleet kubectl get infd,msuite,hwc,ninf -A`;"
     )
     display.line("`make down` stops it.")
     return 0

@@ -43,11 +43,13 @@ class DemoCluster:
         kubeconfig: The administrator's kubeconfig.
         helm: The helm program.
         nodes: Names of the nodes; the operator and the model files go to the first.
+        stays: Whether it goes on after the demo, and should then be as the example has it.
     """
 
     kubeconfig: Path
     helm: Path
     nodes: tuple[str, ...]
+    stays: bool = False
 
 
 class Demo:
@@ -108,6 +110,8 @@ class Demo:
             seconds_to_result = time.monotonic() - self._began_s
             self._print(nodes, deployment)
             change = await self._tighten(client, traffic, observation, digits)
+        if self._target.stays:
+            await self._set_target(client, deployment.spec.qoe.latency_target_milliseconds)
         target_ms = deployment.spec.qoe.latency_target_milliseconds
         report = Report(nodes, change, seconds_to_result, target_ms)
         self._write(report)
@@ -194,6 +198,14 @@ class Demo:
         for node, switch in change_seen.switches.items():
             self._console.print(f"    {node}: {switch}")
         return change_seen
+
+    async def _set_target(self, client: ApiClient, target_ms: float) -> None:
+        patch = {"spec": {"qoe": {"latencyTargetMilliseconds": target_ms}}}
+        with self._steps.step(f"Back to the target of {target_ms:g} ms") as say:
+            await client.merge_patch(
+                INFERENCE_DEPLOYMENTS, NAME, patch, NAMESPACE, field_manager=cluster.FIELD_MANAGER
+            )
+            await cluster.wait_for_rollout(client, NAMESPACE, NAME, 180.0, say)
 
     def _print(self, nodes: Sequence[NodeResult], deployment: InferenceDeployment) -> None:
         target_ms = deployment.spec.qoe.latency_target_milliseconds
