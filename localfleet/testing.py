@@ -19,6 +19,7 @@ from localfleet.binaries import Binaries
 from localfleet.build.builder import default_cache, ensure_binaries
 from localfleet.build.progress import PlainProgress
 from localfleet.controlplane.control_plane import ControlPlane
+from localfleet.controlplane.kubeconfig import tool_environment
 
 _CLI_TIMEOUT_S: Final = 90.0
 
@@ -32,8 +33,6 @@ class CommandLine:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run with these arguments and give the result, whatever the exit code."""
-        home = self.kubeconfig.parent
-        environment = {"PATH": os.defpath, "HOME": str(home), "KUBECONFIG": str(self.kubeconfig)}
         return subprocess.run(  # noqa: S603 - a program that we have built
             [str(self.program), *arguments],
             input=stdin,
@@ -41,7 +40,7 @@ class CommandLine:
             text=True,
             check=False,
             timeout=_CLI_TIMEOUT_S,
-            env=environment,
+            env=tool_environment(self.kubeconfig),
         )
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:

@@ -1,6 +1,8 @@
-"""The kubeconfig document, as text; it writes no file."""
+"""The kubeconfig document, as text, and the environment of tools that read one; it writes no file."""
 
 import base64
+import os
+from pathlib import Path
 
 import yaml
 
@@ -35,3 +37,8 @@ def render_kubeconfig(*, server: str, ca_cert: bytes, user: str, credentials: Ke
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def tool_environment(kubeconfig: Path) -> dict[str, str]:
+    """Give the environment of kubectl or helm: nothing of the caller's, and a cache beside the kubeconfig."""
+    return {"PATH": os.defpath, "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}

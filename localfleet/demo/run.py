@@ -1,12 +1,11 @@
 """The demo from an empty machine to its report, as one sequence of steps that say what they do."""
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite
@@ -16,13 +15,14 @@ from fleetfit_operator.predict.predictor import LatencyPredictor
 from rich.console import Console
 
 from examples.digits.heldout import Digits, load_held_out
+from localfleet.controlplane.kubeconfig import tool_environment
 from localfleet.demo import cluster
 from localfleet.demo.live_change import change_under_load, live_change
 from localfleet.demo.model_server import model_server_pod
 from localfleet.demo.plot import draw_report
 from localfleet.demo.report import LiveChange, NodeResult, Report, render_reasons, render_table
 from localfleet.demo.results import Observation, node_results
-from localfleet.demo.steps import Steps
+from localfleet.demo.steps import Say, Steps
 from localfleet.demo.traffic import Tally, TrafficClient, open_session
 
 NAMESPACE: Final = "default"
@@ -91,7 +91,9 @@ class Demo:
     async def _install(self, client: ApiClient) -> str:
         with self._steps.step("Chart: helm installs CRDs, hardware classes and the operator") as say:
             arguments = cluster.install_arguments(CHART, self._nodes[0])
-            await cluster.run_command([self._target.helm, *arguments], self._tool_env())
+            await cluster.run_command(
+                [self._target.helm, *arguments], tool_environment(self._target.kubeconfig)
+            )
             await client.create(PODS, model_server_pod(EXAMPLE, self._nodes[0]), NAMESPACE)
             say("waiting for the operator's pod")
             await cluster.wait_for_operator(client, 90.0)
@@ -172,15 +174,12 @@ class Demo:
     ) -> LiveChange:
         target_ms = before.deployment.spec.qoe.latency_target_milliseconds
         tight_ms = round(target_ms * TIGHTENED_SHARE, 3)
-        patch = {"spec": {"qoe": {"latencyTargetMilliseconds": tight_ms}}}
+        patch = _target_patch(tight_ms)
         command = f"kubectl patch infd {NAME} --type merge -p '{orjson.dumps(patch).decode()}'"
         with self._steps.step("Live change: " + command) as say:
 
             async def change() -> None:
-                await client.merge_patch(
-                    INFERENCE_DEPLOYMENTS, NAME, patch, NAMESPACE, field_manager=cluster.FIELD_MANAGER
-                )
-                await cluster.wait_for_rollout(client, NAMESPACE, NAME, 180.0, say)
+                await _patch_deployment(client, patch, say)
 
             endpoints = [before.endpoint(node) for node in self._nodes]
             tallies = await change_under_load(traffic, endpoints, (digits.images, digits.labels), change)
@@ -200,12 +199,8 @@ class Demo:
         return change_seen
 
     async def _set_target(self, client: ApiClient, target_ms: float) -> None:
-        patch = {"spec": {"qoe": {"latencyTargetMilliseconds": target_ms}}}
         with self._steps.step(f"Back to the target of {target_ms:g} ms") as say:
-            await client.merge_patch(
-                INFERENCE_DEPLOYMENTS, NAME, patch, NAMESPACE, field_manager=cluster.FIELD_MANAGER
-            )
-            await cluster.wait_for_rollout(client, NAMESPACE, NAME, 180.0, say)
+            await _patch_deployment(client, _target_patch(target_ms), say)
 
     def _print(self, nodes: Sequence[NodeResult], deployment: InferenceDeployment) -> None:
         target_ms = deployment.spec.qoe.latency_target_milliseconds
@@ -227,6 +222,14 @@ class Demo:
             f"Report: {output / 'report.json'}, plot: {output / 'report.png'}"
         )
 
-    def _tool_env(self) -> Mapping[str, str]:
-        kubeconfig = self._target.kubeconfig
-        return {"PATH": os.defpath, "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}
+
+def _target_patch(target_ms: float) -> dict[str, Any]:
+    return {"spec": {"qoe": {"latencyTargetMilliseconds": target_ms}}}
+
+
+async def _patch_deployment(client: ApiClient, patch: dict[str, Any], say: Say) -> None:
+    """Patch the deployment and wait until the fleet has followed."""
+    await client.merge_patch(
+        INFERENCE_DEPLOYMENTS, NAME, patch, NAMESPACE, field_manager=cluster.FIELD_MANAGER
+    )
+    await cluster.wait_for_rollout(client, NAMESPACE, NAME, 180.0, say)

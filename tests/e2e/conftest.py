@@ -14,6 +14,7 @@ from fleetfit_kube import ApiClient
 from fleetfit_kube.resources import NAMESPACES, NODES
 
 from examples.digits.heldout import load_held_out
+from localfleet.controlplane.kubeconfig import tool_environment
 from localfleet.demo import cluster
 from localfleet.demo.model_server import serve_directory
 from localfleet.demo.run import CHART
@@ -51,8 +52,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             for node in plan.nodes:
                 group.create_task(fleet.add_node(node.profile, node.name))
         await fleet.wait_until_ready(*names)
-        state = fleet.control_plane.state
-        env = {"PATH": os.defpath, "HOME": str(state.root), "KUBECONFIG": str(state.admin_kubeconfig)}
+        env = tool_environment(fleet.control_plane.state.admin_kubeconfig)
         helm = [fleet.control_plane.binaries.helm, *cluster.install_arguments(CHART, names[0])]
         await cluster.run_command(helm, env)
         try:

@@ -1,6 +1,5 @@
 """The fleet as the end-to-end tests see it: what a user can do to it and what a user can read."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from fleetfit_kube import ApiClient, ReflectorOptions
 from fleetfit_kube.resources import INFERENCE_DEPLOYMENTS, MODEL_SUITES, NODE_INFERENCES, NODES
 
 from examples.digits.heldout import Digits
+from localfleet.controlplane.kubeconfig import tool_environment
 from localfleet.demo.cluster import run_command
 from localfleet.demo.traffic import Endpoint, Tally, TrafficClient
 from localfleet.fleet import Fleet
@@ -205,8 +205,7 @@ class World:
 
     async def kubectl(self, *arguments: str) -> str:
         control_plane = self.fleet.control_plane
-        state = control_plane.state
-        env = {"PATH": os.defpath, "HOME": str(state.root), "KUBECONFIG": str(state.admin_kubeconfig)}
+        env = tool_environment(control_plane.state.admin_kubeconfig)
         return await run_command([control_plane.binaries.kubectl, *arguments], env)
 
     async def _await_deployment(self, namespace: str, reached: Any, awaiting: str) -> Any:
