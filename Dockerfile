@@ -18,6 +18,8 @@ COPY crds/fleetfit_api crds/fleetfit_api
 COPY kube kube
 COPY operator operator
 COPY device_runtime device_runtime
+COPY training/fleetfit_training training/fleetfit_training
+COPY cli cli
 RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${PYTHON} AS operator-environment

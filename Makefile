@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OPENVINO_VENV := .venv-openvino
-PACKAGES := crds kube operator device_runtime localfleet training examples
+PROTOCOL_VENV := .venv-protocol
+PACKAGES := crds kube operator device_runtime localfleet training cli examples benchmarks
 SOURCES := $(PACKAGES) tests
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamps make a second `make` free; the lock files pin every package by hash.
 $(VENV)/.stamp: locks/dev.txt pyproject.toml
@@ -25,6 +26,13 @@ $(OPENVINO_VENV)/.stamp: locks/openvino.txt pyproject.toml
 	@test -x $(OPENVINO_VENV)/bin/python || $(PYTHON) -m venv $(OPENVINO_VENV)
 	@$(OPENVINO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/openvino.txt
 	@$(OPENVINO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PROTOCOL_VENV)/.stamp: locks/protocol.txt pyproject.toml
+	@echo "==> Python environment $(PROTOCOL_VENV) with the clients of KServe and Triton (once, about a minute)"
+	@test -x $(PROTOCOL_VENV)/bin/python || $(PYTHON) -m venv $(PROTOCOL_VENV)
+	@$(PROTOCOL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/protocol.txt
+	@$(PROTOCOL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: venv
@@ -48,11 +56,45 @@ down: venv ## Stop what `make up` started
 
 .PHONY: test
 test: venv binaries ## Unit, runtime and integration tests (real API server, real models)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses=auto --dist=worksteal tests/unit tests/examples
+	@$(BIN)/python -m pytest -q tests/runtime tests/integration  # they share one control plane, so one process
+	@$(BIN)/python -m pytest -q --numprocesses=auto tests/fuzz  # a minute of fuzzing in all
+
+.PHONY: properties
+properties: venv ## The unit tests, with twenty times as many examples for each property
+	@$(BIN)/python -m pytest -q --numprocesses=auto --hypothesis-profile=thorough tests/unit tests/examples
+
+.PHONY: test-protocol
+test-protocol: $(PROTOCOL_VENV)/.stamp ## KServe's and Triton's own clients against the runtime, then the fuzzers
+	@# One process each: both libraries register the protocol's messages under the same names.
+	@$(PROTOCOL_VENV)/bin/python -m pytest -q -W default tests/protocol/test_triton_clients.py
+	@$(PROTOCOL_VENV)/bin/python -m pytest -q -W default tests/protocol/test_kserve_clients.py
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=60
+
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp ## Fuzz HTTP, JSON, binary tensors and gRPC for FUZZ_SECONDS (600)
+	@FLEETFIT_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q tests/fuzz
 
 .PHONY: e2e
 e2e: venv binaries ## The fleet end to end
 	@$(BIN)/python -m pytest -q tests/e2e
+
+.PHONY: bench-predict
+bench-predict: venv ## Measure the predictor on devices it has not seen
+	@$(BIN)/python -m benchmarks.predict
+
+.PHONY: bench-select
+bench-select: venv ## Measure the choice with simulated users of real devices
+	@$(BIN)/python -m benchmarks.select
+
+.PHONY: bench-serving
+bench-serving: venv ## Measure the runtime's serving beside other Python model servers
+	@$(BIN)/python -m benchmarks.serving
+
+.PHONY: bench-telemetry
+bench-telemetry: venv ## Measure what metrics, exemplars and traces cost a request
+	@$(BIN)/python -m benchmarks.serving.telemetry_cost
 
 .PHONY: lint
 lint: $(VENV)/.stamp ## Format, lint, types, import contracts, generated files
@@ -61,6 +103,7 @@ lint: $(VENV)/.stamp ## Format, lint, types, import contracts, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python crds/generate.py --check
+	@$(BIN)/python device_runtime/compile_protos.py --check
 
 .PHONY: fmt
 fmt: $(VENV)/.stamp ## Format and fix what can be fixed
@@ -70,6 +113,7 @@ fmt: $(VENV)/.stamp ## Format and fix what can be fixed
 .PHONY: generate
 generate: $(VENV)/.stamp ## Rebuild the CRDs and the API reference from the models
 	@$(BIN)/python crds/generate.py
+	@$(BIN)/python device_runtime/compile_protos.py
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew and pin them by hash
@@ -77,4 +121,4 @@ lock: ## Resolve the dependencies anew and pin them by hash
 
 .PHONY: clean
 clean: ## Remove environments and build results
-	@rm -rf $(VENV) $(OPENVINO_VENV) build
+	@rm -rf $(VENV) $(OPENVINO_VENV) $(PROTOCOL_VENV) build

@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 
 from localfleet.binaries import Binaries
-from localfleet.build.builder import default_cache, ensure_binaries
+from localfleet.build.builder import default_cache, ensure_binaries, ensure_storage_servers
 from localfleet.build.progress import PlainProgress
 from localfleet.controlplane.control_plane import ControlPlane
 from localfleet.controlplane.kubeconfig import tool_environment
@@ -59,6 +59,11 @@ class CommandLine:
 def build_binaries() -> Binaries:
     """Give the programs of the control plane, building them the first time (minutes)."""
     return ensure_binaries(default_cache(os.environ), PlainProgress(Console(stderr=True)))
+
+
+def build_storage_servers() -> Path:
+    """Give the directory with the servers of storage, building them the first time (minutes)."""
+    return ensure_storage_servers(default_cache(os.environ), PlainProgress(Console(stderr=True)))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -62,6 +62,10 @@ class ApiModel(BaseModel):
     """A part of an API object: immutable, camelCase in JSON; unknown fields are ignored, as the API prunes them."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
+        """Return itself: nobody changes a value, and pydantic copies every default that is one at each reading."""
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form that is sent to the API server: camelCase, absent where None."""

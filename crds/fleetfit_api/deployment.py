@@ -18,7 +18,8 @@ from fleetfit_api.base import (
     maximum_message,
     pattern_message,
 )
-from fleetfit_api.suite import Precision
+from fleetfit_api.batching import Batching
+from fleetfit_api.qoe import Qoe
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
@@ -37,61 +38,6 @@ class NodeAffinity(ApiModel):
     node_selector_terms: list[NodeSelectorTerm] = Field(
         min_length=1, max_length=16, description="Terms, one of which must match the node."
     )
-
-
-class QoeWeights(ApiModel):
-    """How much each aspect counts in the quality of experience: exponents; 0 ignores the aspect."""
-
-    accuracy: float = Field(
-        default=1.0, ge=0, le=10, description="Weight of accuracy relative to the best variant."
-    )
-    latency: float = Field(default=1.0, ge=0, le=10, description="Weight of latency relative to the target.")
-
-
-class QoeConstraints(ApiModel):
-    """Hard limits: a variant beyond one of them is never chosen."""
-
-    max_latency_milliseconds: float | None = Field(
-        default=None,
-        gt=0,
-        le=3_600_000,
-        description="Largest acceptable predicted p95 latency in milliseconds.",
-    )
-    min_accuracy: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Smallest acceptable accuracy, 0 to 1.",
-        json_schema_extra=maximum_message("minAccuracy is a fraction: 98% is 0.98"),
-    )
-    max_size_bytes: Int64 | None = Field(default=None, ge=1, description="Largest acceptable file in bytes.")
-    allowed_precisions: list[Precision] = Field(
-        default=[], max_length=8, description="Precisions to choose from; all when empty."
-    )
-
-
-class Qoe(ApiModel):
-    """What the users of a node like: accuracy against delay."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!has(self.constraints) || !has(self.constraints.maxLatencyMilliseconds) "
-                "|| self.constraints.maxLatencyMilliseconds >= self.latencyTargetMilliseconds",
-                "constraints.maxLatencyMilliseconds must not be below latencyTargetMilliseconds",
-            )
-        )
-    )
-
-    latency_target_milliseconds: float = Field(
-        default=100.0,
-        gt=0,
-        le=3_600_000,
-        description="p95 latency in milliseconds up to which users notice no delay; "
-        "slower variants lose QoE.",
-    )
-    weights: QoeWeights = Field(default=QoeWeights(), description="Weights of the aspects.")
-    constraints: QoeConstraints = Field(default=QoeConstraints(), description="Hard limits.")
 
 
 class Pin(ApiModel):
@@ -124,6 +70,26 @@ class Pin(ApiModel):
     )
 
 
+class Exploration(ApiModel):
+    """Trying variants on few nodes for what is learnt from them."""
+
+    max_nodes_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Largest share of the deployment's nodes that try a variant which is not expected to be the best; "
+        "0 forbids it.",
+        json_schema_extra=maximum_message("maxNodesShare is a fraction of at most 0.5: 5% is 0.05"),
+    )
+    max_expected_loss: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Largest expected loss of QoE on a node that tries a variant.",
+        json_schema_extra=maximum_message("maxExpectedLoss is a part of QoE, which goes from 0 to 1"),
+    )
+
+
 class Selection(ApiModel):
     """How variants are chosen and when a node changes to another one."""
 
@@ -132,6 +98,16 @@ class Selection(ApiModel):
         ge=0,
         le=1,
         description="A node changes only for a variant whose QoE is better by more than this.",
+    )
+    hysteresis_sigmas: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="A node changes only for a variant whose QoE is better by more than this many standard deviations "
+        "of the gain.",
+    )
+    exploration: Exploration = Field(
+        default=Exploration(), description="Trying variants on few nodes for what is learnt from them."
     )
     minimum_dwell_seconds: int = Field(
         default=300,
@@ -206,10 +182,27 @@ class Serving(ApiModel):
             "modelName must be letters, digits, '-', '_' and '.', and begin and end with a letter or digit"
         ),
     )
+    batching: Batching = Field(default=Batching(), description="How requests run together on a node.")
+    require_signature: bool = Field(
+        default=False,
+        description="Whether nodes load only variants with a signature by a key that their HardwareClass trusts.",
+    )
 
 
 class InferenceDeploymentSpec(ApiModel):
     """Desired state of a deployment."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.serving) || !has(self.serving.batching) || !has(self.qoe) "
+                "|| !has(self.serving.batching.maxWaitMilliseconds) "
+                "|| self.serving.batching.maxWaitMilliseconds < self.qoe.latencyTargetMilliseconds",
+                "serving.batching.maxWaitMilliseconds must be below qoe.latencyTargetMilliseconds: "
+                "a request would be late by waiting alone",
+            )
+        )
+    )
 
     suite_ref: ObjectReference = Field(description="The ModelSuite to choose from, in the same namespace.")
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
@@ -255,6 +248,12 @@ class ClassStatus(ApiModel):
     phase: str = Field(default="", description="Complete, Canary, Rolling, Paused or Stopped.")
     message: str = Field(
         default="", max_length=2048, description="What the class waits for, or the choice of its nodes."
+    )
+    drifting_variants: list[Annotated[str, Field(max_length=63)]] = Field(
+        default=[],
+        max_length=64,
+        description="Variants whose latency on the class's nodes is not what was predicted, or no longer what it was; "
+        "the condition Degraded says more.",
     )
 
 

@@ -37,10 +37,27 @@ _RESERVED_VARIABLES = (
     "POD_NAMESPACE",
     "FLEETFIT_STORE_DIR",
     "FLEETFIT_HTTP_PORT",
+    "FLEETFIT_GRPC_PORT",
     "FLEETFIT_HARDWARE_CLASS",
     "FLEETFIT_PROVIDERS",
     "FLEETFIT_INTRA_OP_THREADS",
+    "FLEETFIT_CREDENTIALS_DIRS",
+    "FLEETFIT_CLAIMS_DIR",
+    "FLEETFIT_TRUSTED_KEYS_DIRS",
+    "FLEETFIT_REQUIRE_SIGNATURES",
 )
+# What the kubelet takes as the name of a volume behind a short prefix.
+ObjectName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        max_length=253,
+        json_schema_extra=pattern_message(
+            "the name of an object is lower-case letters, digits, '-' and '.', "
+            "and begins and ends with a letter or digit"
+        ),
+    ),
+]
 
 
 class CapacityRequirement(ApiModel):
@@ -145,6 +162,16 @@ class Toleration(ApiModel):
 class RuntimeTemplate(ApiModel):
     """How the runtime runs on nodes of a class."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.requireSignatures) || !self.requireSignatures "
+                "|| (has(self.trustedKeys) && size(self.trustedKeys) > 0)",
+                "requireSignatures needs keys: name ConfigMaps with public keys in trustedKeys",
+            )
+        )
+    )
+
     image: str = Field(
         min_length=1,
         max_length=512,
@@ -180,6 +207,34 @@ class RuntimeTemplate(ApiModel):
     )
     tolerations: list[Toleration] = Field(
         default=[], max_length=16, description="Taints that the runtime tolerates."
+    )
+    credentials: list[ObjectName] = Field(
+        default=[],
+        max_length=16,
+        description="Secrets in the namespace of the install with credentials of model sources. Keys are named like "
+        "the variables of the clouds' tools (AWS_ACCESS_KEY_ID), .dockerconfigjson or HTTP_AUTHORIZATION; uriPrefix "
+        "binds a Secret to the URIs that begin with it. A Secret may come, change and go under a running node.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    claims: list[ObjectName] = Field(
+        default=[],
+        max_length=16,
+        description="PersistentVolumeClaims in the namespace of the install that pvc URIs name, mounted read-only. "
+        "All nodes of the class must be able to mount them at once.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    trusted_keys: list[ObjectName] = Field(
+        default=[],
+        max_length=16,
+        description="ConfigMaps in the namespace of the install with public keys: PEM files, ECDSA P-256, P-384, P-521 "
+        "or Ed25519. A node with keys checks every signature that a variant has. A ConfigMap may come, change and go "
+        "under a running node.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    require_signatures: bool = Field(
+        default=False,
+        description="Whether nodes of the class load only variants with a signature by one of these keys, whatever a "
+        "deployment says.",
     )
 
 

@@ -1,6 +1,6 @@
 """`ModelSuite`: the compressed variants of one model, what each costs and how good it is."""
 
-from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
@@ -17,6 +17,16 @@ from fleetfit_api.base import (
     maximum_message,
     pattern_message,
 )
+from fleetfit_api.kernels import KERNEL_PATTERN, Kernel
+from fleetfit_api.precision import Precision as Precision
+
+SCHEMES = "http|https|file|s3|gs|azure|oci|pvc"
+SCHEMES_TEXT = "http://, https://, s3://, gs://, azure://, oci://, pvc:// or file://"
+# No part of a relative path begins with a dot, so that none leads out of the suite's storage.
+_FILE_URI = (
+    r"^((https?|s3|gs|azure|oci|pvc)://[^/?#@:\s][^/?#@\s]*(/\S*)?|file://(localhost)?/\S*"
+    r"|[^/:@%.\s][^/:@\s]*(/[^/:@%.\s][^/:@\s]*)*)$"
+)
 
 
 def _uri_rules(whose: str, *further: tuple[str, str]) -> dict[str, Any]:
@@ -31,21 +41,16 @@ def _uri_rules(whose: str, *further: tuple[str, str]) -> dict[str, Any]:
             f"{whose} with http: or https: needs a host, as in https://models.example/digits.onnx",
         ),
         (
-            "!self.matches('^[a-z]+://[^/?#]*@')",
+            "!self.matches('^(s3|gs|azure|oci|pvc):') || self.matches('^[a-z0-9]+://[^/?#:]')",
+            f"{whose} with s3:, gs:, azure:, oci: or pvc: needs a bucket, container, registry or claim, "
+            "as in s3://models/digits.onnx",
+        ),
+        (
+            "!self.matches('^[a-z0-9]+://[^/?#]*@')",
             f"{whose} must not contain '@' before the path: credentials in a uri are not supported",
         ),
         *further,
     )
-
-
-class Precision(StrEnum):
-    """Number format of a variant's weights and activations."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    INT4 = "int4"
 
 
 class OperatorCost(ApiModel):
@@ -58,6 +63,23 @@ class OperatorCost(ApiModel):
     )
 
 
+KernelText = Annotated[
+    str,
+    Field(
+        max_length=192,
+        # For all kernels of all variants a regular expression is over CEL's budget. So the schema's own pattern
+        # refuses, and the rule, which only counts words, says what to do about a kernel that was written by hand.
+        pattern=KERNEL_PATTERN,
+        json_schema_extra=cel(
+            (
+                "self.split(' ').size() == 8",
+                "a kernel is written by `fleetfit suite build`, as in 5/7 Conv fp32 1024x576x64 g1 w9 s1 4096+960>4096",
+            )
+        ),
+    ),
+]
+
+
 class GraphFeatures(ApiModel):
     """Cost features of a variant's graph for a batch of one, the input of latency prediction."""
 
@@ -67,9 +89,42 @@ class GraphFeatures(ApiModel):
     activation_bytes: Int64 = Field(ge=0, description="Bytes of all intermediate tensors of one inference.")
     operator_count: int = Field(ge=1, description="Number of nodes in the graph.")
     depth: int = Field(ge=1, description="Nodes on the longest path from an input to an output.")
+    width: int = Field(default=0, ge=0, description="Largest number of channels of a tensor; 0 when unknown.")
+    resolution_stages: int = Field(
+        default=0, ge=0, description="Number of different spatial sizes of the tensors; 0 when unknown."
+    )
+    memory_traffic_bytes: Int64 = Field(
+        default=0, ge=0, description="Bytes that the kernels of one inference read and write; 0 when unknown."
+    )
+    peak_activation_bytes: Int64 = Field(
+        default=0,
+        ge=0,
+        description="Bytes of the intermediate tensors that are needed at the same time, at most; 0 when unknown.",
+    )
     operators: list[OperatorCost] = Field(
         default=[], max_length=256, description="Cost by operator type.", json_schema_extra=list_map("name")
     )
+    kernels: list[KernelText] = Field(
+        default=[],
+        max_length=512,
+        description="Distinct kernels with their sizes and how often each runs, in a short notation: "
+        "RUNS/WRITTEN[/LAUNCHED/COMPILED] "
+        "OPERATOR PRECISION ROWSxDEPTHxCOLUMNS gGROUPS wWINDOW sSTRIDE READ+WEIGHTS>WRITTEN_BYTES.",
+    )
+    unknown_operators: list[Annotated[str, Field(max_length=128)]] = Field(
+        default=[],
+        max_length=64,
+        description="Operators whose cost is not known, such as those of other domains; a prediction says so.",
+    )
+
+    @cached_property
+    def parsed_kernels(self) -> tuple[Kernel, ...]:
+        """The kernels as values.
+
+        Raises:
+            ValueError: one is not in the notation.
+        """
+        return tuple(Kernel.parse(text) for text in self.kernels)
 
 
 class VariantRequirements(ApiModel):
@@ -78,7 +133,7 @@ class VariantRequirements(ApiModel):
     memory_bytes: Int64 | None = Field(
         default=None,
         ge=0,
-        description="Memory that the loaded variant needs; estimated from its size when absent.",
+        description="Memory that the loaded variant needs; predicted from its graph and size when absent.",
     )
     providers: list[Annotated[str, Field(max_length=64)]] = Field(
         default=[],
@@ -88,8 +143,49 @@ class VariantRequirements(ApiModel):
     )
 
 
+class VariantFile(ApiModel):
+    """A further file of a variant: external data that the graph names."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$",
+        max_length=253,
+        description="Path of the file as the graph names it, relative to the graph.",
+        json_schema_extra=pattern_message(
+            "the name of a further file is a path below the graph, as in weights.data or part/weights.data"
+        ),
+    )
+    uri: str = Field(
+        min_length=1,
+        max_length=512,
+        pattern=_FILE_URI,
+        description="Where the file is: a URI, or a path relative to the suite's storageUri.",
+        json_schema_extra=pattern_message(
+            f"the uri of a further file must begin with {SCHEMES_TEXT}, or be relative to spec.storageUri"
+        ),
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        max_length=64,
+        description="SHA-256 digest of the file, lower-case hexadecimal.",
+        json_schema_extra=pattern_message("sha256 must be 64 lower-case hexadecimal digits"),
+    )
+    size_bytes: Int64 = Field(ge=1, description="Size of the file in bytes.")
+
+
 class Variant(ApiModel):
-    """One ONNX file of a suite."""
+    """One ONNX model of a suite."""
+
+    # What is learnt of a variant, and which nodes may change when, goes by its name and its graph's digest.
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "self.sha256 != oldSelf.sha256 || (!has(self.files) && !has(oldSelf.files)) || "
+                "(has(self.files) && has(oldSelf.files) && self.files.size() == oldSelf.files.size() && "
+                "self.files.all(f, oldSelf.files.exists(g, g.name == f.name && g.sha256 == f.sha256)))",
+                "the further files of a variant change only with its graph: give the new variant another name",
+            )
+        )
+    )
 
     name: str = Field(
         pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
@@ -102,7 +198,7 @@ class Variant(ApiModel):
     uri: str = Field(
         min_length=1,
         max_length=2048,
-        description="Where the ONNX file is: an http, https or file URI, "
+        description="Where the ONNX file is: an http, https, s3, gs, azure, oci, pvc or file URI, "
         "or a path relative to the suite's storageUri.",
         json_schema_extra=_uri_rules(
             "a variant's uri",
@@ -119,6 +215,23 @@ class Variant(ApiModel):
         json_schema_extra=pattern_message("sha256 must be 64 lower-case hexadecimal digits"),
     )
     size_bytes: Int64 = Field(ge=1, description="Size of the file in bytes.")
+    files: list[VariantFile] = Field(
+        default=[],
+        max_length=8,
+        description="Further files that the graph needs, such as external data; they lie beside it under their names.",
+        json_schema_extra=list_map("name"),
+    )
+    signature_uri: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        pattern=_FILE_URI,
+        description="Where the signature of the files is, a sigstore bundle as model-signing writes it: a URI, or a "
+        "path relative to the suite's storageUri. Nodes that trust keys load nothing that it does not fit.",
+        json_schema_extra=pattern_message(
+            f"signatureUri must begin with {SCHEMES_TEXT}, or be relative to spec.storageUri"
+        ),
+    )
     precision: Precision = Field(description="Number format of the variant.")
     accuracy: float = Field(
         ge=0,
@@ -133,6 +246,11 @@ class Variant(ApiModel):
     requirements: VariantRequirements = Field(
         default=VariantRequirements(), description="What a node must have to run the variant."
     )
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files in bytes."""
+        return self.size_bytes + sum(file.size_bytes for file in self.files)
 
 
 class ModelFormat(ApiModel):
@@ -154,17 +272,24 @@ class ModelSuiteSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "has(self.storageUri) || self.variants.all(v, v.uri.matches('^(http|https|file)://'))",
+                f"has(self.storageUri) || self.variants.all(v, v.uri.matches('^({SCHEMES})://'))",
                 "variants with a relative uri need spec.storageUri",
             ),
             (
-                "!has(self.storageUri) || self.storageUri.matches('^(http|https|file)://')",
-                "spec.storageUri must begin with http://, https:// or file://",
+                f"!has(self.storageUri) || self.storageUri.matches('^({SCHEMES})://')",
+                f"spec.storageUri must begin with {SCHEMES_TEXT}",
             ),
             (
-                "self.variants.all(v, !v.uri.contains('://') || v.uri.matches('^(http|https|file)://'))",
-                "a variant's uri must begin with http://, https:// or file://, "
-                "or be relative to spec.storageUri",
+                f"self.variants.all(v, !v.uri.contains('://') || v.uri.matches('^({SCHEMES})://'))",
+                f"a variant's uri must begin with {SCHEMES_TEXT}, or be relative to spec.storageUri",
+            ),
+            (
+                "has(self.storageUri) || self.variants.all(v, !has(v.files) || v.files.all(f, f.uri.contains('://')))",
+                "files of a variant with a relative uri need spec.storageUri",
+            ),
+            (
+                "has(self.storageUri) || self.variants.all(v, !has(v.signatureUri) || v.signatureUri.contains('://'))",
+                "a relative signatureUri needs spec.storageUri",
             ),
         )
     )
@@ -174,7 +299,7 @@ class ModelSuiteSpec(ApiModel):
     storage_uri: str | None = Field(
         default=None,
         max_length=2048,
-        description="Base of the variants' relative URIs: http, https or file.",
+        description="Base of the variants' relative URIs: http, https, s3, gs, azure, oci, pvc or file.",
         json_schema_extra=_uri_rules("spec.storageUri"),
     )
     metric: str = Field(default="accuracy", max_length=63, description="Name of the quality metric.")

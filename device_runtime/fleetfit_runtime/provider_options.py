@@ -4,20 +4,33 @@ Shared by the engine and the reference run: a fingerprint is worth something onl
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 _OPENVINO: Final = "OpenVINOExecutionProvider"
 
 
-def with_options(chain: Sequence[str], intra_op_threads: int) -> list[str | tuple[str, dict[str, str]]]:
-    """Return the providers as ONNX Runtime takes them; 0 threads leave the number to each provider."""
-    return [_with_options(provider, intra_op_threads) for provider in chain]
-
-
-def _with_options(provider: str, intra_op_threads: int) -> str | tuple[str, dict[str, str]]:
+def options_of(provider: str, intra_op_threads: int) -> dict[str, str]:
+    """Return what to tell one provider; 0 threads leave the number to it."""
     if provider == _OPENVINO and intra_op_threads > 0:
         # OpenVINO has threads of its own and takes every processor it sees, quota or not.
         config = {"CPU": {"INFERENCE_NUM_THREADS": str(intra_op_threads)}}
-        return (provider, {"load_config": json.dumps(config)})
-    return provider
+        return {"load_config": json.dumps(config)}
+    return {}
+
+
+def with_options(
+    chain: Sequence[str], intra_op_threads: int, further: Mapping[str, Mapping[str, str]] | None = None
+) -> list[str | tuple[str, dict[str, str]]]:
+    """Return the providers as ONNX Runtime takes them.
+
+    Args:
+        chain: the providers in order.
+        intra_op_threads: threads of one inference; 0 leaves the number to each provider.
+        further: more options, by provider.
+    """
+    told = {
+        provider: options_of(provider, intra_op_threads) | dict((further or {}).get(provider, {}))
+        for provider in chain
+    }
+    return [(provider, told[provider]) if told[provider] else provider for provider in chain]

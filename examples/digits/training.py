@@ -62,14 +62,14 @@ def train(
         updates, state = optimizer.update(gradient, state, current)
         return optax.apply_updates(current, updates), state, value
 
-    fast_step, fast_augment = jax.jit(step), jax.jit(augment)
+    fast_step = jax.jit(step)
     current = {name: jnp.asarray(value) for name, value in weights.items()}
     state = optimizer.init(current)
     generator = np.random.default_rng(schedule.seed)
     key = jax.random.key(schedule.seed)
     for epoch in range(schedule.epochs):
         key, augment_key = jax.random.split(key)
-        images = fast_augment(augment_key, jnp.asarray(digits.images))
+        images = augment(augment_key, jnp.asarray(digits.images))
         order = generator.permutation(len(digits))[: steps_per_epoch * schedule.batch_size]
         losses = []
         for batch in order.reshape(steps_per_epoch, schedule.batch_size):
@@ -81,6 +81,7 @@ def train(
     return {name: np.asarray(value, np.float32) for name, value in current.items()}
 
 
+@jax.jit
 def augment(key: jax.Array, images: jax.Array) -> jax.Array:
     """Shift, turn and stretch every image a little, as another writer might have written it."""
     count = images.shape[0]

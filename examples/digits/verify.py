@@ -11,12 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from fleetfit_api.suite import ModelSuite, Variant
+from fleetfit_cli.suites.manifest import read_suite
 from fleetfit_operator.predict.graph_features import graph_features
 
 from examples.digits.catalogue import SUITE_FILE
 from examples.digits.heldout import Digits, load_held_out
 from examples.digits.measure import accuracy, latency_ms
-from examples.digits.suite import read_suite
 
 ACCURACY_TOLERANCE = 1e-6
 """One held-out image weighs 0.0017, so this allows rounding in suite.yaml and nothing else."""
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--time", action="store_true", help="also print the median time of one image here")
     arguments = parser.parse_args()
     held_out = load_held_out()
-    suite = read_suite()
+    suite = read_suite(SUITE_FILE)
     faults = list(find_faults(suite, SUITE_FILE.parent, held_out, arguments.accuracy_tolerance))
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)

@@ -16,7 +16,15 @@ from typing import Final
 
 from localfleet.binaries import PROGRAMS, Binaries
 from localfleet.build.progress import BuildProgress
-from localfleet.build.recipe import BUILD_ENV, BUILD_FLAGS, MODULES, GoModule, digest, required_go
+from localfleet.build.recipe import (
+    BUILD_ENV,
+    BUILD_FLAGS,
+    MODULES,
+    STORAGE_MODULES,
+    GoModule,
+    digest,
+    required_go,
+)
 from localfleet.build.toolchain import find_go
 
 _KEPT_OUTPUT_LINES: Final = 40
@@ -45,10 +53,27 @@ def ensure_binaries(cache: Path, progress: BuildProgress) -> Binaries:
         NoGoError: there is no Go.
         BuildError: Go failed.
     """
-    cached = cached_binaries(cache)
-    if cached is not None:
-        return cached
-    published = cache / "bin" / digest(_platform())
+    directory = _ensure(cache, MODULES, progress)
+    missing = [program for program in PROGRAMS if not (directory / program).is_file()]
+    if missing:
+        raise BuildError(f"no module builds {', '.join(missing)}")
+    return Binaries(directory)
+
+
+def ensure_storage_servers(cache: Path, progress: BuildProgress) -> Path:
+    """Give the directory with the servers of storage that tests fetch from, building them likewise.
+
+    Raises:
+        NoGoError: there is no Go.
+        BuildError: Go failed.
+    """
+    return _ensure(cache, STORAGE_MODULES, progress)
+
+
+def _ensure(cache: Path, modules: tuple[GoModule, ...], progress: BuildProgress) -> Path:
+    published = cache / "bin" / digest(_platform(), modules)
+    if published.is_dir():
+        return published
     published.parent.mkdir(parents=True, exist_ok=True)
     with progress, _locked(published.with_suffix(".lock"), progress):
         if not published.is_dir():
@@ -56,20 +81,17 @@ def ensure_binaries(cache: Path, progress: BuildProgress) -> Binaries:
             partial = published.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            _build_all(find_go(required_go(), cache), partial, progress)
+            _build_all(modules, find_go(required_go(modules), cache), partial, progress)
             partial.rename(published)
-    return Binaries(published)
+    return published
 
 
-def _build_all(go: Path, directory: Path, progress: BuildProgress) -> None:
-    for module in MODULES:
+def _build_all(modules: tuple[GoModule, ...], go: Path, directory: Path, progress: BuildProgress) -> None:
+    for module in modules:
         for program, package in module.programs:
             progress.started(program)
             _build(go, module, package, directory / program, progress)
             progress.finished()
-    missing = [program for program in PROGRAMS if not (directory / program).is_file()]
-    if missing:
-        raise BuildError(f"no module builds {', '.join(missing)}")
 
 
 def _build(go: Path, module: GoModule, package: str, output: Path, progress: BuildProgress) -> None:

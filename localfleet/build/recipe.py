@@ -91,6 +91,20 @@ MODULES: Final = (
     ),
 )
 
+# Apart from the control plane, so that neither is built anew for the other; only tests need them.
+STORAGE_MODULES: Final = (
+    GoModule(
+        directory=_HERE / "storage",
+        source="github.com/versity/versitygw",
+        version_variables=(),
+        programs=(
+            ("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
+            ("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
+            ("registry", "github.com/google/go-containerregistry/cmd/registry"),
+        ),
+    ),
+)
+
 
 def required_go(modules: tuple[GoModule, ...] = MODULES) -> GoVersion:
     """Give the oldest Go that can build all modules."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from localfleet.binaries import Binaries
-from localfleet.build.builder import default_cache, ensure_binaries
+from localfleet.build.builder import default_cache, ensure_binaries, ensure_storage_servers
 from localfleet.build.progress import make_progress
 from localfleet.cli.display import Display
 from localfleet.control_socket import ControlError, NotListeningError
@@ -32,6 +32,8 @@ _POLL_INTERVAL_S: Final = 0.05
 def build(_: argparse.Namespace, display: Display) -> int:
     """Build the programs."""
     display.line(f"Programs are in {find_binaries(display).directory}")
+    servers = ensure_storage_servers(default_cache(os.environ), make_progress(display.console))
+    display.line(f"Servers of storage for the tests are in {servers}")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 from fleetfit_api import InferenceDeployment, ModelSuite, NodeInference
 from fleetfit_api.base import Resource
-from fleetfit_api.node_inference import Measured, MeasurementSource
+from fleetfit_api.model_status import Measured, MeasurementSource
 from fleetfit_kube import ApiClient, ReflectorOptions
 from fleetfit_kube.resources import (
     DAEMON_SETS,

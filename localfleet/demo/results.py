@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
-from fleetfit_api.node_inference import Assignment, ModelStatus, ReferenceRun
+from fleetfit_api.model_status import ModelStatus
+from fleetfit_api.node_inference import Assignment
+from fleetfit_api.node_telemetry import ReferenceRun
 from fleetfit_operator.predict.predictor import LatencyPredictor
 from fleetfit_operator.select.qoe import quality_of_experience
 

@@ -16,8 +16,6 @@ from typing import Final
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 _POLITE_NICE: Final = 10
-_SHORTEST_PERIOD_US: Final = 5_000
-_SHORTEST_QUOTA_US: Final = 1_000  # the kernel refuses a smaller one
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,6 @@ class CpuLimit:
     def cgroups(self) -> tuple[Path, ...]:
         """The cgroups to remove in the end."""
         return (self.cgroup,) if self.cgroup is not None else ()
-
-
-def shortest_period_us(cores: float) -> int:
-    """Return the shortest useful period, in microseconds, for a quota of so many cores.
-
-    The kernel looks at a running process once in a tick, some milliseconds: a shorter period would only be overrun.
-    """
-    return max(_SHORTEST_PERIOD_US, round(_SHORTEST_QUOTA_US / cores))
 
 
 UNLIMITED: Final = CpuLimit("none")

@@ -9,9 +9,8 @@ from typing import Final, Self, TypeVar
 
 import yaml
 from fleetfit_api.quantity import parse_quantity
+from fleetfit_training.cpu_quota import shortest_period_us
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from localfleet.node.cpu_limit import shortest_period_us
 
 PROFILES_DIR: Final = Path(__file__).parent.parent / "profiles"
 FLEETS_DIR: Final = PROFILES_DIR / "fleets"

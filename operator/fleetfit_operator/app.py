@@ -23,13 +23,16 @@ from fleetfit_operator.apply.daemon_set import RUNTIME_POD_SELECTOR, Install
 from fleetfit_operator.apply.events import EventRecorder
 from fleetfit_operator.apply.fleet_writer import FleetWriter
 from fleetfit_operator.control.deployment_plan import PlanTerms
+from fleetfit_operator.control.fleet_model import FleetModel, ModelPlace
 from fleetfit_operator.control.leader import LeaderElector, LeadershipLost, LeaseName, LeaseTerms
 from fleetfit_operator.control.prediction import FleetPredictions, Predictor
 from fleetfit_operator.control.queue import DebouncedQueue, Windows
 from fleetfit_operator.control.reconcile import PassTerms, Reconciler, Work
 from fleetfit_operator.kopf_thread import KopfThread
 from fleetfit_operator.observe.fleet_cache import FleetCache, RuntimePods
+from fleetfit_operator.predict.corrected_predictor import with_correction
 from fleetfit_operator.predict.predictor import LatencyPredictor
+from fleetfit_operator.predict.shipped_model import ShippedModel
 from fleetfit_operator.settings import Settings
 from fleetfit_operator.telemetry.health import Health, HealthServer
 from fleetfit_operator.telemetry.metrics import Metrics
@@ -147,11 +150,20 @@ class Operator:
     def _reconciler(self) -> Reconciler:
         settings = self._settings
         install = Install(settings.pod_namespace, store_dir=settings.store_dir)
+        predictions = FleetPredictions(self._predictor)
         return Reconciler(
             client=self._client,
             cache=self._cache,
             queue=self._queue,
-            predictions=FleetPredictions(self._predictor),
+            predictions=predictions,
+            fleet_model=FleetModel(
+                self._client,
+                ModelPlace(settings.pod_namespace, settings.model_config_map),
+                ShippedModel.load(),
+                with_correction=partial(with_correction, self._predictor),
+                user=predictions,
+                metrics=self.metrics.model,
+            ),
             writer=FleetWriter(self._client, install, self._cache.inferences.store, self._cache.nodes.store),
             recorder=EventRecorder(self._client, settings.pod_name, self._loop.time, utc_now),
             metrics=self.metrics,

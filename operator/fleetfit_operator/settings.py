@@ -54,6 +54,12 @@ class Settings(BaseModel):
         description="A node whose runtime is ready waits this long for its reference run; then variants are chosen "
         "by their features alone.",
     )
+    model_config_map: str = Field(
+        default="fleetfit-model",
+        max_length=253,
+        description="ConfigMap in the namespace of the install with what the fleet has taught the predictor "
+        "(`fleetfit retrain`), read at every resync; empty for the shipped model alone.",
+    )
     write_concurrency: int = Field(
         default=16, ge=1, le=256, description="Simultaneous writes to the API server."
     )

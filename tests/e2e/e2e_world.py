@@ -16,7 +16,7 @@ from localfleet.controlplane.kubeconfig import tool_environment
 from localfleet.demo.cluster import run_command
 from localfleet.demo.traffic import Endpoint, Tally, TrafficClient
 from localfleet.fleet import Fleet
-from localfleet.waiting import Objects, condition, is_true, wait_for
+from localfleet.waiting import Objects, WaitTimeoutError, condition, is_true, wait_for
 
 FIELD_MANAGER = "end-to-end-test"
 DIGITS_NAMESPACE = "default"
@@ -172,6 +172,28 @@ class World:
     async def assignment(self, node: str, namespace: str, name: str) -> dict[str, Any]:
         document = await self.client.get(NODE_INFERENCES, node)
         return _of(document["spec"]["assignments"], namespace, name)
+
+    async def wait_for_evidence(self, node: str, namespace: str, name: str, evidence: set[str]) -> None:
+        """Wait until the node's assignment rests on that; a node that has just changed rests on others' timings.
+
+        Raises:
+            AssertionError: it did not; tells what the assignment and the node say instead.
+        """
+
+        def reached(objects: Objects) -> bool:
+            return any(
+                key.name == node
+                and _of(item["spec"]["assignments"], namespace, name)["predicted"]["evidence"] in evidence
+                for key, item in objects.items()
+            )
+
+        try:
+            await wait_for(
+                self.client, NODE_INFERENCES, reached, timeout_s=TIMEOUT_S, awaiting=f"{evidence} on {node}"
+            )
+        except WaitTimeoutError as error:
+            found = [await self.assignment(node, namespace, name), await self.model(node, namespace, name)]
+            raise AssertionError(f"{error}: {found}") from error
 
     async def model(self, node: str, namespace: str, name: str) -> dict[str, Any]:
         document = await self.client.get(NODE_INFERENCES, node)

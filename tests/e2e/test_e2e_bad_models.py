@@ -43,7 +43,6 @@ def _unsupported(directory: Path) -> dict[str, Any]:
         pytest.param(_bad_digest, "DigestMismatch", id="bad-digest"),
         pytest.param(_missing_file, "FileNotFound", id="missing-file"),
         pytest.param(_corrupt, "CorruptModel", id="corrupt"),
-        pytest.param(_unsupported, "UnsupportedOperator", id="unsupported-operator"),
     ],
 )
 async def test_bad_file_stops_the_rollout_and_the_old_model_answers(
@@ -71,3 +70,24 @@ async def test_bad_file_stops_the_rollout_and_the_old_model_answers(
     await world.apply(suite(name, namespace, world.models_url, [good]))  # the user takes the bad variant away
     await world.wait_until_ready(namespace, name)
     await world.wait_for_condition(namespace, name, "Degraded", "False")
+
+
+async def test_an_operator_that_the_runtime_lacks_is_avoided_in_the_whole_class(
+    world: World, namespace: str
+) -> None:
+    node, other = world.nodes_of_class("x86-cpu")[:2]
+    name = f"digits-{namespace}"
+    good = variant_entry(world.models / f"{GOOD}.onnx", GOOD)
+    await world.apply(suite(name, namespace, world.models_url, [good]))
+    await world.apply(deployment(name, namespace, name, [node, other]))
+    await world.wait_until_ready(namespace, name)
+
+    bad = {**_unsupported(world.models), "accuracy": 0.99}  # better than the good one, so it is wanted
+    await world.apply(suite(name, namespace, world.models_url, [good, bad]))
+
+    nodes_with_failure = await world.wait_for_failure(namespace, name, bad["name"], "UnsupportedOperator")
+    assert len(nodes_with_failure) == 1, "the canary alone met the bad file"
+    await world.wait_until_ready(namespace, name)
+    tallies = await world.classify(namespace, name, [node, other], images=20)
+    assert [tally.failed for tally in tallies.values()] == [0, 0]
+    assert {variant for tally in tallies.values() for variant in tally.variants} == {GOOD}

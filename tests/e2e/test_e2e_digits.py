@@ -1,13 +1,17 @@
 """The demo's path with assertions: choice per node, proof of the provider, accuracy, change under load, a cut node."""
 
+import pytest
 from e2e_world import DIGITS_NAMESPACE, World
 
 from localfleet.demo.live_change import change_under_load
 from localfleet.demo.traffic import Tally
 
 
+@pytest.mark.timeout(300)  # a node that other work disturbs times its model again, ever more rarely
 async def test_unlike_nodes_get_unlike_variants_with_a_reason(world: World) -> None:
     await world.deploy_digits()
+    for node in world.nodes:
+        await world.wait_for_evidence(node, DIGITS_NAMESPACE, "digits", {"ReferenceRun", "Measured"})
     assignments = {node: await world.assignment(node, DIGITS_NAMESPACE, "digits") for node in world.nodes}
 
     assert len({await world.hardware_class(node) for node in world.nodes}) >= 4

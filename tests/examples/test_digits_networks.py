@@ -61,10 +61,12 @@ def test_split_is_the_same_every_time_stratified_and_disjoint() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 def test_exported_file_computes_what_was_trained(network: Network) -> None:
+    import jax
+
     from examples.digits.jax_operators import JaxOperators
 
     weights, images = some_weights(network), load_split().held_out.images[:4]
-    trained = np.asarray(forward(network, JaxOperators(weights), images))
+    trained = np.asarray(jax.jit(lambda data: forward(network, JaxOperators(weights), data))(images))
     np.testing.assert_allclose(run(float32_model(network, weights), images), trained, rtol=1e-4, atol=1e-5)
 
 

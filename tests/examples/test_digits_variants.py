@@ -8,13 +8,13 @@ import pytest
 import yaml
 from fleetfit_api.deployment import InferenceDeployment
 from fleetfit_api.suite import ModelSuite, Precision, Variant
+from fleetfit_cli.suites.manifest import read_suite, suite_manifest
 
 from examples.digits import verify
 from examples.digits.catalogue import RECIPES, SUITE_FILE, Recipe
 from examples.digits.heldout import Digits, load_held_out
 from examples.digits.measure import open_session
 from examples.digits.networks import INPUT_NAME, OUTPUT_NAME
-from examples.digits.suite import manifest, read_suite
 from examples.digits.verify import ACCURACY_TOLERANCE, find_faults
 
 DIRECTORY = SUITE_FILE.parent
@@ -23,7 +23,7 @@ COMMITTED_BYTES_CAP = 3_000_000
 
 @pytest.fixture(scope="module")
 def suite() -> ModelSuite:
-    return read_suite()
+    return read_suite(SUITE_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,13 @@ def faults(suite: ModelSuite, directory: Path, held_out: Digits) -> list[str]:
     return list(find_faults(suite, directory, held_out, ACCURACY_TOLERANCE))
 
 
-def test_suite_says_the_truth_about_the_committed_files(suite: ModelSuite, held_out: Digits) -> None:
-    assert faults(suite, DIRECTORY, held_out) == []
+@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES])
+def test_suite_says_the_truth_about_the_committed_file(
+    name: str, suite: ModelSuite, held_out: Digits
+) -> None:
+    variant = suite.variant(name)
+    assert variant is not None
+    assert faults(with_variant(suite, variant), DIRECTORY, held_out) == []
 
 
 def test_suite_has_a_variant_for_every_recipe_and_every_file(suite: ModelSuite) -> None:
@@ -93,7 +98,7 @@ def test_verify_names_the_variant_that_is_wrong(
     spoil: str, suite: ModelSuite, held_out: Digits, tmp_path: Path
 ) -> None:
     variant = suite.spec.variants[-1]
-    only = suite.model_copy(update={"spec": suite.spec.model_copy(update={"variants": [variant]})})
+    only = with_variant(suite, variant)
     path = tmp_path / variant.uri
     path.parent.mkdir()
     shutil.copy(DIRECTORY / variant.uri, path)
@@ -124,14 +129,14 @@ def test_verify_command_exits_with_one_and_a_sentence(
 ) -> None:
     variant = suite.spec.variants[-1]
     wrong = with_variant(suite, variant.model_copy(update={"sha256": "0" * 64}))
-    monkeypatch.setattr(verify, "read_suite", lambda: wrong)
+    monkeypatch.setattr(verify, "read_suite", lambda _: wrong)
     monkeypatch.setattr("sys.argv", ["verify"])
     assert verify.main() == 1
     assert f"error: {variant.name}: variants/" in capsys.readouterr().err
 
 
 def test_manifest_is_what_the_api_reads_back(suite: ModelSuite) -> None:
-    document = yaml.safe_load(manifest(suite))
+    document = yaml.safe_load(suite_manifest(suite))
     assert (document["kind"], document["metadata"]) == ("ModelSuite", {"name": "digits"})
     assert "status" not in document
     assert ModelSuite.model_validate(document) == suite

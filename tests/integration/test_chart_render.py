@@ -22,6 +22,7 @@ EVERYTHING = ",".join(
         "metrics.prometheusRule.enabled=true",
         "metrics.grafanaDashboard.enabled=true",
         "operator.podDisruptionBudget.enabled=true",
+        "retraining.enabled=true",
     ]
 )
 
@@ -46,6 +47,7 @@ def test_by_default_there_is_nothing_that_needs_another_operator(helm: CommandLi
     assert "monitoring.coreos.com" not in groups
     assert not of_kind(documents, "NetworkPolicy")
     assert not of_kind(documents, "PodDisruptionBudget")
+    assert not of_kind(documents, "CronJob")
 
 
 def test_everything_can_be_switched_on(helm: CommandLine) -> None:
@@ -57,6 +59,26 @@ def test_everything_can_be_switched_on(helm: CommandLine) -> None:
     assert json.loads(dashboard["data"]["fleetfit.json"])["title"] == "Fleetfit"
     alerts = of_kind(documents, "PrometheusRule")[0]["spec"]["groups"][0]["rules"]
     assert all(alert["annotations"]["summary"] for alert in alerts)
+
+
+def test_the_retraining_writes_the_config_map_that_the_operator_reads_and_no_other(helm: CommandLine) -> None:
+    documents = render(helm, "--set", "retraining.enabled=true,retraining.configMap=taught,rbac.create=true")
+    job = of_kind(documents, "CronJob")[0]
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert "--config-map=taught" in pod["containers"][0]["command"]
+    operator = of_kind(documents, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "FLEETFIT_MODEL_CONFIG_MAP", "value": "taught"} in operator["env"]
+    assert pod["containers"][0]["image"] == operator["image"]
+    rights = {
+        role["metadata"]["name"]: (rule["resourceNames"], rule["verbs"])
+        for role in of_kind(documents, "Role")
+        for rule in role["rules"]
+        if rule["resources"] == ["configmaps"]
+    }
+    assert rights == {
+        "fleetfit-operator": (["taught"], ["get"]),
+        pod["serviceAccountName"]: (["taught"], ["get", "create", "patch"]),
+    }
 
 
 def test_image_tags_are_the_apps_version_unless_set(helm: CommandLine) -> None:
@@ -109,6 +131,8 @@ def test_a_class_can_be_changed_and_left_out(helm: CommandLine, tmp_path: Path) 
         ("operator.replica=2", "replica"),
         ("operator.replicas=two", "replicas"),
         ("metrics.serviceMonitor.interval=fast", "interval"),
+        ("retraining.schedule=weekly", "schedule"),
+        ("retraining.configMap=Fleetfit_Model", "configMap"),
         ("hardwareClasses.disabled={gpu}", 'there is no class "gpu"; the classes are amd-gpu, arm64-cpu'),
         ("hardwareClasses.overrides.gpu.priority=1", 'there is no class "gpu"'),
     ],
@@ -135,16 +159,17 @@ def test_every_value_is_in_the_schema_and_has_a_comment_nearby() -> None:
     assert missing(values, schema, "") == []
 
 
-async def test_the_operators_pod_may_run_where_only_restricted_pods_may(
+async def test_the_charts_pods_may_run_where_only_restricted_pods_may(
     admin: ApiClient, namespace: str, helm: CommandLine
 ) -> None:
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     await admin.merge_patch(NAMESPACES, namespace, label)
-    documents = render(helm)
-    template = of_kind(documents, "Deployment")[0]["spec"]["template"]
-    account = template["spec"]["serviceAccountName"]
-    await admin.create(SERVICE_ACCOUNTS, {"metadata": {"name": account}}, namespace)
+    documents = render(helm, "--set", "retraining.enabled=true")
+    operator = of_kind(documents, "Deployment")[0]["spec"]["template"]["spec"]
+    job = of_kind(documents, "CronJob")[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    for account in (operator["serviceAccountName"], job["serviceAccountName"]):
+        await admin.create(SERVICE_ACCOUNTS, {"metadata": {"name": account}}, namespace)
     test_pod = of_kind(documents, "Pod")[0]
-    for name, spec in (("operator", template["spec"]), ("test", test_pod["spec"])):
+    for name, spec in (("operator", operator), ("test", test_pod["spec"]), ("retraining", job)):
         pod = await admin.create(PODS, {"metadata": {"name": name}, "spec": spec}, namespace)
         assert pod["metadata"]["name"] == name

@@ -121,6 +121,11 @@ async def test_kubectl_get_shows_the_columns(client: ApiClient, kubectl: Command
     model = reported("a")["status"]["models"][0] | {"provider": "CPUExecutionProvider"}
     status = {"readySummary": "1/1", "modelsSummary": "a=cnn8-int8", "models": [model]}
     await client.merge_patch(NODE_INFERENCES, NODE, {"status": status}, subresource="status")
+    hardware = {"acceleratorVendor": "nvidia", "acceleratorProduct": "NVIDIA-A2"}
+    await client.merge_patch(NODE_INFERENCES, NODE, {"spec": {"hardware": hardware}})
+    wide = kubectl("get", "ninf", NODE, "--output", "wide").splitlines()
+    assert wide[0].split()[5:] == ["ACCELERATOR", "PRODUCT", "ENDPOINT", "AGE"]
+    assert wide[1].split()[5:7] == ["nvidia", "NVIDIA-A2"]
     row = kubectl("get", "ninf", NODE).splitlines()[1].split()
     assert row[:5] == [NODE, "x86-cpu", "1/1", "a=cnn8-int8", "CPUExecutionProvider"]
 

@@ -16,6 +16,7 @@ VARIANT = {
 }  # fmt: skip
 RUNTIME = {"image": "fleetfit/runtime:1", "providers": ["CPUExecutionProvider"]}
 SUITE_REF = {"suiteRef": {"name": "digits"}}
+FILE = {"name": "weights.data", "uri": "digits/weights.data", "sha256": SHA256, "sizeBytes": 10}
 ASSIGNMENT = {
     "namespace": "default", "deployment": "digits", "modelName": "digits", "suite": "digits", "variant": "cnn8-int8",
     "precision": "int8", "uri": "http://models/cnn8.onnx", "sha256": SHA256, "sizeBytes": 10,
@@ -48,11 +49,32 @@ GOOD = [
     (ModelSuite, {"variants": [{**VARIANT, "uri": "file:///models/cnn8.onnx"}]}),
     (ModelSuite, suite(requirements={"memoryBytes": 1 << 40, "providers": ["CUDAExecutionProvider"]})),
     (ModelSuite, suite(uri="a..v2.onnx")),
+    (ModelSuite, suite(uri="s3://models/a.onnx")),
+    (
+        ModelSuite,
+        suite(files=[FILE, {**FILE, "name": "part/b.data", "uri": f"oci://r:5000/m@sha256:{SHA256}/b"}]),
+    ),
+    (HardwareClass, runtime(credentials=["model-store", "registry.example"], claims=["models"])),
+    (HardwareClass, runtime(trustedKeys=["signers"], requireSignatures=True)),
+    (HardwareClass, runtime(requireSignatures=False)),
+    (ModelSuite, suite(signatureUri="digits/a.sig")),
+    (ModelSuite, suite(signatureUri=f"oci://r:5000/m@sha256:{SHA256}/a.sig")),
+    (InferenceDeployment, deployment(serving={"requireSignature": True})),
     (ModelSuite, suite(uri="https://models.example:8443/a@2/b.onnx")),
     (ModelSuite, {**suite(accuracy=1), "storageUri": "file:///models"}),
     (InferenceDeployment, SUITE_REF),
     (InferenceDeployment, {"suiteRef": {"name": "digits.v2"}}),
     (InferenceDeployment, deployment(qoe={"constraints": {"minAccuracy": 1}})),
+    (InferenceDeployment, deployment(qoe={"profile": "frugal", "weights": {"energy": 10, "memory": 0}})),
+    (InferenceDeployment, deployment(qoe={"latencyPercentile": 99, "ratings": {"askShare": 1}})),
+    (
+        InferenceDeployment,
+        deployment(qoe={"constraints": {"maxEnergyJoules": 0.5, "maxMemoryBytes": 1 << 40}}),
+    ),
+    (
+        InferenceDeployment,
+        deployment(selection={"exploration": {"maxNodesShare": 0.5, "maxExpectedLoss": 1}}),
+    ),
     (InferenceDeployment, deployment(rollout={"maxUnavailable": 3})),
     (InferenceDeployment, deployment(rollout={"maxUnavailable": "100%"})),
     (
@@ -60,6 +82,10 @@ GOOD = [
         deployment(selection={"pins": [{"name": "a", "variant": "v", "nodeNames": ["n1"]}]}),
     ),
     (InferenceDeployment, deployment(serving={"modelName": "Digits_v1.2"})),
+    (InferenceDeployment, deployment(serving={"batching": {"enabled": False}})),
+    (InferenceDeployment, deployment(serving={"batching": {"enabled": False, "maxItems": 4}})),
+    (InferenceDeployment, deployment(serving={"batching": {"maxItems": 16, "maxWaitMilliseconds": 2}})),
+    (InferenceDeployment, deployment(serving={"batching": {"maxItems": 1, "maxWaitMilliseconds": 0}})),
     (InferenceDeployment, affinity(operator="Gt", values=["4"])),
     (InferenceDeployment, affinity(operator="Exists")),
     (HardwareClass, hardware_class()),
@@ -77,13 +103,51 @@ BAD = [
     (ModelSuite, {"variants": [VARIANT]}, "variants with a relative uri need spec.storageUri"),
     (
         ModelSuite,
-        {**suite(), "storageUri": "s3://b"},
-        "spec.storageUri must begin with http://, https:// or file://",
+        {**suite(), "storageUri": "ftp://b"},
+        "spec.storageUri must begin with http://, https://, s3://",
     ),
     (
         ModelSuite,
-        suite(uri="s3://b/a"),
-        "a variant's uri must begin with http://, https:// or file://, or be relative",
+        suite(uri="ftp://b/a"),
+        "or be relative to spec.storageUri",
+    ),
+    (ModelSuite, suite(uri="s3:///a"), "needs a bucket, container, registry or claim"),
+    (
+        ModelSuite,
+        suite(files=[{**FILE, "name": "../a"}]),
+        "the name of a further file is a path below the graph",
+    ),
+    (
+        ModelSuite,
+        suite(files=[{**FILE, "name": "/a"}]),
+        "the name of a further file is a path below the graph",
+    ),
+    (
+        ModelSuite,
+        suite(files=[{**FILE, "uri": "a/../b"}]),
+        "the uri of a further file must begin with http://",
+    ),
+    (
+        ModelSuite,
+        suite(files=[{**FILE, "uri": "https://me:word@host/a"}]),
+        "the uri of a further file must begin",
+    ),
+    (ModelSuite, suite(files=[FILE, FILE]), "Duplicate value"),
+    (
+        ModelSuite,
+        {"variants": [{**VARIANT, "uri": "s3://b/a", "files": [FILE]}]},
+        "files of a variant with a relative uri need spec.storageUri",
+    ),
+    (HardwareClass, runtime(credentials=["../a"]), "the name of an object is lower-case letters"),
+    (HardwareClass, runtime(claims=["models", "models"]), "Duplicate value"),
+    (HardwareClass, runtime(requireSignatures=True), "requireSignatures needs keys: name ConfigMaps"),
+    (HardwareClass, runtime(trustedKeys=["../a"]), "the name of an object is lower-case letters"),
+    (HardwareClass, runtime(env=[{"name": "FLEETFIT_REQUIRE_SIGNATURES"}]), "the operator itself sets"),
+    (ModelSuite, suite(signatureUri="../a.sig"), "signatureUri must begin with http://"),
+    (
+        ModelSuite,
+        {"variants": [{**VARIANT, "uri": "s3://b/a", "signatureUri": "a.sig"}]},
+        "a relative signatureUri needs spec.storageUri",
     ),
     (ModelSuite, suite(uri="../../etc/passwd"), "a variant's uri must not contain '..'"),
     (ModelSuite, suite(uri="a/..?b"), "a variant's uri must not contain '..'"),
@@ -94,6 +158,29 @@ BAD = [
     (ModelSuite, suite(uri="https://me:word@host/a"), "credentials in a uri are not supported"),
     (ModelSuite, {**suite(), "storageUri": "http://me@host"}, "credentials in a uri are not supported"),
     (ModelSuite, {**suite(), "storageUri": "file://a"}, "spec.storageUri with file: needs three slashes"),
+    (
+        InferenceDeployment,
+        deployment(serving={"batching": {"enabled": False, "maxWaitMilliseconds": 1}}),
+        "a wait for others needs batching: with enabled false, maxWaitMilliseconds must be 0",
+    ),
+    (
+        InferenceDeployment,
+        deployment(serving={"batching": {"maxItems": 1, "maxWaitMilliseconds": 0.5}}),
+        "a wait for others needs room for them",
+    ),
+    (InferenceDeployment, deployment(serving={"batching": {"maxItems": 17}}), "maxItems is at most 16"),
+    (
+        InferenceDeployment,
+        deployment(
+            serving={"batching": {"maxWaitMilliseconds": 1001}}, qoe={"latencyTargetMilliseconds": 5e3}
+        ),
+        "maxWaitMilliseconds is at most 1000",
+    ),
+    (
+        InferenceDeployment,
+        deployment(serving={"batching": {"maxWaitMilliseconds": 20}}, qoe={"latencyTargetMilliseconds": 20}),
+        "a request would be late by waiting alone",
+    ),
     (ModelSuite, suite(sha256="abc"), "sha256 must be 64 lower-case hexadecimal digits"),
     (ModelSuite, suite(name="CNN 8"), "a variant's name must be lower-case letters, digits, '-' and '.'"),
     (ModelSuite, suite(precision="fp64"), 'supported values: "fp32", "fp16", "bf16", "int8", "int4"'),
@@ -111,6 +198,42 @@ BAD = [
         "minAccuracy is a fraction: 98% is 0.98",
     ),
     (InferenceDeployment, deployment(qoe={"latencyTargetMilliseconds": 0}), "should be greater than 0"),
+    (
+        InferenceDeployment,
+        deployment(qoe={"profile": "fast"}),
+        'supported values: "balanced", "accurate", "responsive", "frugal"',
+    ),
+    (
+        InferenceDeployment,
+        deployment(qoe={"latencyPercentile": 80}),
+        "latencyPercentile must be one of 50, 90, 95 and 99",
+    ),
+    (
+        InferenceDeployment,
+        deployment(qoe={"weights": {"energy": 11}}),
+        "a weight is an exponent from 0 to 10",
+    ),
+    (
+        InferenceDeployment,
+        deployment(qoe={"weights": {"memory": -1}}),
+        "should be greater than or equal to 0",
+    ),
+    (
+        InferenceDeployment,
+        deployment(qoe={"ratings": {"askShare": 5}}),
+        "askShare is a fraction: 5% is 0.05",
+    ),
+    (InferenceDeployment, deployment(qoe={"energyTargetJoules": 0}), "should be greater than 0"),
+    (
+        InferenceDeployment,
+        deployment(selection={"exploration": {"maxNodesShare": 0.6}}),
+        "maxNodesShare is a fraction of at most 0.5: 5% is 0.05",
+    ),
+    (
+        InferenceDeployment,
+        deployment(selection={"exploration": {"maxExpectedLoss": 5}}),
+        "maxExpectedLoss is a part of QoE, which goes from 0 to 1",
+    ),
     (
         InferenceDeployment,
         deployment(qoe={"constraints": {"maxLatencyMilliseconds": 99}}),
@@ -250,3 +373,23 @@ async def test_a_class_whose_name_is_no_label_value_is_refused(client: ApiClient
     }
     with pytest.raises(Invalid, match="more than 63 characters"):
         await client.create(resource_of(HardwareClass), document)
+
+
+async def test_further_files_of_a_variant_change_only_with_its_graph_or_its_name(client: ApiClient) -> None:
+    suites, other = resource_of(ModelSuite), "f" * 64
+    wanted = document(ModelSuite, suite(files=[FILE]), name="files")
+    name = wanted["metadata"]["name"]
+    await client.create(suites, wanted)
+
+    async def change(variant: dict[str, Any]) -> None:
+        patch = {"spec": {"variants": [{**VARIANT, **variant}]}}
+        await client.merge_patch(suites, name, patch, NAMESPACE, field_manager="test")
+
+    with pytest.raises(Invalid, match="change only with its graph"):
+        await change({"files": [{**FILE, "sha256": other}]})
+    with pytest.raises(Invalid, match="change only with its graph"):
+        await change({"files": []})
+    await change({"files": [{**FILE, "uri": "elsewhere/weights.data"}]})
+    await change({"files": [{**FILE, "sha256": other}], "sha256": other})
+    await change({"files": [FILE], "sha256": other, "name": "another"})
+    await client.delete(suites, name, NAMESPACE)

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 from fleetfit_api.base import ConditionStatus
-from fleetfit_api.node_inference import Assignment, ModelPhase, NodeInference, NodeInferenceSpec
+from fleetfit_api.model_status import ModelPhase
+from fleetfit_api.node_inference import Assignment, NodeInference, NodeInferenceSpec
 from fleetfit_api.reasons import ConditionType, Reason
 from fleetfit_api.suite import Precision
 from fleetfit_kube.client import ApiClient
@@ -88,6 +89,7 @@ class NodeUnderTest:
                     "PATH": os.environ["PATH"],
                     "NODE_NAME": self.name,
                     "FLEETFIT_HTTP_PORT": "0",
+                    "FLEETFIT_GRPC_PORT": "0",
                     "FLEETFIT_STORE_DIR": str(self.directory / "store"),
                     "KUBECONFIG": str(self.kubeconfig),
                 },

@@ -146,3 +146,72 @@ def assignment(path: Path, variant: str = "fp32", **over: object) -> Assignment:
         "size_bytes": len(content),
     }
     return Assignment.model_validate(values | over)
+
+
+def endless_model(turns: int | None = None) -> ModelProto:
+    """Return y = 2 x, after a loop of n turns: quick for the n of a warm-up, endless for a large one.
+
+    With a number of turns n is no input.
+    """
+    turn = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["goes_on"]),
+            helper.make_node("Add", ["sum_in", "one"], ["sum_out"]),
+        ],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_in", FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_out", FLOAT, []),
+        ],
+    )
+    inputs = [helper.make_tensor_value_info("x", FLOAT, ["N", 3])]
+    fixed = []
+    if turns is None:
+        inputs.append(helper.make_tensor_value_info("n", TensorProto.INT64, [1]))
+    else:
+        fixed.append(helper.make_tensor("n", TensorProto.INT64, [1], [turns]))
+    return graph(
+        [
+            helper.make_node("Loop", ["n", "true", "zero"], ["sum"], body=turn),
+            helper.make_node("Mul", ["x", "two"], ["y"]),
+        ],
+        inputs,
+        [
+            helper.make_tensor_value_info("y", FLOAT, ["N", 3]),
+            helper.make_tensor_value_info("sum", FLOAT, []),
+        ],
+        [
+            *fixed,
+            helper.make_tensor("true", TensorProto.BOOL, [], [True]),
+            helper.make_tensor("zero", FLOAT, [], [0.0]),
+            helper.make_tensor("one", FLOAT, [], [1.0]),
+            helper.make_tensor("two", FLOAT, [], [2.0]),
+        ],
+    )
+
+
+def square_model() -> ModelProto:
+    """Return y = 2 x, after one product of matrices of n rows and columns, which cannot be ended midway."""
+    return graph(
+        [
+            helper.make_node("Concat", ["n", "n"], ["shape"], axis=0),
+            helper.make_node("Expand", ["half", "shape"], ["square"]),
+            helper.make_node("MatMul", ["square", "square"], ["product"]),
+            helper.make_node("ReduceSum", ["product"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["x", "two"], ["y"]),
+        ],
+        [
+            helper.make_tensor_value_info("x", FLOAT, ["N", 3]),
+            helper.make_tensor_value_info("n", TensorProto.INT64, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("y", FLOAT, ["N", 3]),
+            helper.make_tensor_value_info("sum", FLOAT, []),
+        ],
+        [helper.make_tensor("half", FLOAT, [1, 1], [0.5]), helper.make_tensor("two", FLOAT, [], [2.0])],
+    )

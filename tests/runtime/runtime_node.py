@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +11,27 @@ import aiohttp
 from fleetfit_api.base import ObjectMeta
 from fleetfit_api.node_inference import Assignment, NodeInference, NodeInferenceSpec
 from fleetfit_runtime.agent.agent import Agent
+from fleetfit_runtime.agent.crash_book import CrashBook
 from fleetfit_runtime.agent.model_keeper import KeeperTools, ModelKeeper
 from fleetfit_runtime.agent.node_memory import NodeMemory
 from fleetfit_runtime.engine.engine import Engine
 from fleetfit_runtime.engine.model_table import ModelTable
 from fleetfit_runtime.engine.session import OnnxRuntime
-from fleetfit_runtime.serve.http_connection import HttpLimits
+from fleetfit_runtime.ratings.ask import Asker
+from fleetfit_runtime.ratings.desk import RatingDesk
+from fleetfit_runtime.ratings.journal import RatingJournal
+from fleetfit_runtime.ratings.source import Network
+from fleetfit_runtime.serve.http_limits import HttpLimits
 from fleetfit_runtime.serve.server import InferenceServer
-from fleetfit_runtime.serve.service import InferenceService
+from fleetfit_runtime.serve.service import InferenceService, ServiceTerms
 from fleetfit_runtime.store.blobs import BlobStore
+from fleetfit_runtime.store.disk_budget import DiskBudget
 from fleetfit_runtime.store.fetch import Fetcher
-from fleetfit_runtime.telemetry.metrics import RequestCounts
+from fleetfit_runtime.store.model_files import ModelFiles
+from fleetfit_runtime.store.signatures import Signatures
+from fleetfit_runtime.store.sources import Sources, SourceTools
+from fleetfit_runtime.store.trusted_keys import TrustedKeys
+from fleetfit_runtime.telemetry.request_counts import RequestCounts
 
 CPU = "CPUExecutionProvider"
 
@@ -37,6 +48,7 @@ class Node:
     counts: RequestCounts
     client: aiohttp.ClientSession
     stop: Callable[[], Awaitable[None]]
+    desk: RatingDesk
     generation: int = 0
 
     def assign(self, *assignments: Assignment, epoch: int = 1, uid: str = "u1") -> None:
@@ -68,6 +80,13 @@ class Node:
             )
         )
 
+    async def until_remembered(self, variant: str) -> None:
+        """Wait until a restart would find that the variant was the last that worked."""
+        memory = self.agent._memory
+        async with asyncio.timeout(20):
+            while variant not in {each.variant for each in memory.read().last_good.values()}:  # noqa: ASYNC110 - a disk has no event
+                await asyncio.sleep(0.01)
+
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server.port}{path}"
 
@@ -83,35 +102,42 @@ MakeNode = Callable[..., Awaitable[Node]]
 async def start_node(
     directory: Path,
     limits: HttpLimits,
-    free_bytes: Callable[[Path], int],
+    budget: DiskBudget,
     max_waiting: int,
     providers: tuple[str, ...],
+    clock: Callable[[], float] = time.time,
+    trusted: Sequence[Network] = (),
+    model_control: bool = True,
 ) -> Node:
-    store = BlobStore(directory, free_bytes)
+    store = BlobStore(directory, budget)
     store.open()
     table, counts, changed, may_load = ModelTable(), RequestCounts(), asyncio.Event(), asyncio.Event()
     may_load.set()
     engine = Engine(OnnxRuntime(providers, 1), max_waiting, counts.loaded)
     http = aiohttp.ClientSession()
     agents: list[Agent] = []
+    sources = Sources(SourceTools(lambda: http, idle_timeout_s=5.0))
+    signatures = Signatures(store, sources, TrustedKeys([directory.parent / "trusted-keys"]))
     tools = KeeperTools(
         store=store,
-        fetcher=Fetcher(store, http, idle_timeout_s=5.0),
+        files=ModelFiles(store, Fetcher(store, sources, random.Random(1)), signatures),
         engine=engine,
         table=table,
         may_load=may_load,
         changed=lambda: agents[0].notice(),
         rng=random.Random(1),
+        crashes=CrashBook(None, time.time),
         retry_first_s=0.01,
         retry_cap_s=0.05,
     )
     memory = NodeMemory(directory / "node_memory.json")
     agent = Agent(tools, memory, changed, counts.forget, tidy_interval_s=0.05)
     agents.append(agent)
-    service = InferenceService(
-        table, agent.readiness, agent.pending_reason, lambda: (b"", "text/plain"), counts, "test"
-    )
-    server = InferenceServer(service.handle, limits, 64)
+    desk = RatingDesk(RatingJournal(directory / "ratings"), Asker(random.Random(1), clock), trusted, clock)
+    desk.recover()
+    terms = ServiceTerms("test", limits.max_body_bytes, model_control)
+    service = InferenceService(table, agent, desk, lambda _accept: (b"", "text/plain"), counts, terms)
+    server = InferenceServer(service.handle, limits, 64, service.refuse)
     await server.start("127.0.0.1", 0)
     job, client = asyncio.create_task(agent.run()), aiohttp.ClientSession()
 
@@ -120,8 +146,9 @@ async def start_node(
         await asyncio.gather(job, return_exceptions=True)
         await client.close()
         await server.drain(5.0)
+        await desk.flush()
         await agent.close()
         engine.close()
         await http.close()
 
-    return Node(agent, server, store, engine, table, counts, client, stop)
+    return Node(agent, server, store, engine, table, counts, client, stop, desk)

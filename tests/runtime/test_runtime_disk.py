@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleetfit_api.node_inference import ModelPhase, ReferenceRun
+from fleetfit_api.model_status import ModelPhase
+from fleetfit_api.node_telemetry import ReferenceRun
 from fleetfit_api.reasons import Reason
 from fleetfit_runtime.agent.node_memory import NodeMemory
 from fleetfit_runtime.agent.reference_cache import ReferenceCache, ReferenceKey
 from fleetfit_runtime.engine.engine import LoadOrder
 from fleetfit_runtime.engine.served_model import ServedModel
-from fleetfit_runtime.store.blobs import FREE_RESERVE_BYTES, BlobStore
+from fleetfit_runtime.store.blobs import BlobStore
+from fleetfit_runtime.store.disk_budget import FREE_RESERVE_BYTES, DiskBudget
 from runtime_disk import ROOM_BYTES, remove, replace_blobs_by_file, replace_by_file, small_disk
 from runtime_models import assignment, saved, scale_model, slow_model
 from runtime_node import MakeNode, Node
@@ -107,7 +109,9 @@ def test_look_at_a_disk_that_does_not_answer_never_fails(tmp_path: Path) -> None
     def unanswered(_directory: Path) -> int:
         raise OSError(5, "Input/output error")
 
-    store = BlobStore(tmp_path / ("x" * 300), unanswered)  # a name that every file system refuses
+    store = BlobStore(
+        tmp_path / ("x" * 300), DiskBudget(free_bytes=unanswered)
+    )  # a name that every file system refuses
     store.open()
     assert (store.has("0" * 64), store.free_bytes(), store.size_bytes()) == (False, 0, 0)
 
@@ -117,11 +121,11 @@ async def test_model_file_that_vanishes_before_the_load_is_fetched_again(
 ) -> None:
     load, lost = node.engine.load, list[str]()
 
-    async def load_what_vanished_once(order: LoadOrder) -> ServedModel:
+    async def load_what_vanished_once(order: LoadOrder, replaced_ticket: int = 0) -> ServedModel:
         if not lost:
             lost.append(order.variant)
             order.path.unlink()
-        return await load(order)
+        return await load(order, replaced_ticket)
 
     monkeypatch.setattr(node.engine, "load", load_what_vanished_once)
     reported: list[str] = []
@@ -252,10 +256,12 @@ def test_reference_runs_are_given_without_a_disk(tmp_path: Path, broken: Break) 
         intra_op_threads=1,
         set_version="1",
         cpu_count=1.0,
+        driver_version="",
+        governor="",
     )
     runs = [ReferenceRun(provider="CPUExecutionProvider", set_version="1", intra_op_threads=1)]
-    cache = ReferenceCache(store / "reference_runs.json", key, lambda _providers, _threads: runs)
+    cache = ReferenceCache(store / "reference_runs.json", lambda _providers, _threads: runs)
     broken(store)
-    assert cache.known() is None
-    assert cache.time() == runs
-    assert cache.known() == (runs if broken is remove else None)
+    assert cache.known(key) is None
+    assert cache.time(key) == runs
+    assert cache.known(key) == (runs if broken is remove else None)

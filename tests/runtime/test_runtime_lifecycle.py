@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.reasons import Reason
-from fleetfit_runtime.store.blobs import FREE_RESERVE_BYTES
+from fleetfit_runtime.store.disk_budget import FREE_RESERVE_BYTES
 from runtime_models import (
     assignment,
     failing_model,
@@ -88,7 +88,7 @@ async def test_bad_variant_fails_with_a_reason_and_the_old_one_goes_on(
         ({"size_bytes": 1}, Reason.SIZE_MISMATCH),
         ({"size_bytes": 10_000_000}, Reason.SIZE_MISMATCH),
         ({"uri": "file:///nowhere/model.onnx"}, Reason.FILE_NOT_FOUND),
-        ({"uri": "s3://bucket/model.onnx"}, Reason.UNSUPPORTED_URI),
+        ({"uri": "ftp://host/model.onnx"}, Reason.UNSUPPORTED_URI),
         ({"uri": "file://host/model.onnx"}, Reason.UNSUPPORTED_URI),
     ],
     ids=["digest", "too-long", "too-short", "missing", "scheme", "file-host"],

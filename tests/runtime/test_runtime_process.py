@@ -1,64 +1,34 @@
 """The runtime as a process: starts from its disk without a control plane, drains on SIGTERM, refuses bad settings."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import orjson
 import pytest
-from fleetfit_api.node_inference import NodeInferenceSpec
-from fleetfit_runtime.agent.node_memory import NodeMemory, Remembered
 from runtime_disk import replace_by_file
-from runtime_models import assignment, saved, scale_model, slow_model
+from runtime_models import saved, scale_model, slow_model
+from runtime_process import environment, line_with, remember, runtime
 
 
-def environment(directory: Path, **over: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "NODE_NAME": "n1",
-        "FLEETFIT_HTTP_PORT": "0",
-        "FLEETFIT_STORE_DIR": str(directory),
-        **over,
-    }
-
-
-@asynccontextmanager
-async def runtime(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fleetfit_runtime",
-        env=environment(directory),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process, f"http://{(await line_with(process, 'serving'))['address']}"
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def line_with(process: asyncio.subprocess.Process, message: str) -> dict[str, str]:
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
-        while line := await process.stdout.readline():
-            entry: dict[str, str] = orjson.loads(line)
-            if entry["message"] == message:
-                return entry
-    raise AssertionError(f"the runtime ended without saying {message!r}")
-
-
-def remember(directory: Path, path: Path) -> None:
-    directory.mkdir()
-    spec = NodeInferenceSpec(leader_epoch=1, assignments=[assignment(path)])
-    NodeMemory(directory / "node_memory.json").write(Remembered(uid="u", generation=1, epoch=1, spec=spec))
+async def test_ratings_survive_a_restart(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    remember(directory, saved(tmp_path, "a", scale_model(2.0)))
+    outcomes = []
+    for _ in range(2):
+        async with runtime(directory) as (process, address), aiohttp.ClientSession() as client:
+            await line_with(process, "model serves")
+            rating = {"id": "r1", "score": 0.5}
+            async with client.post(f"{address}/v2/models/digits/ratings", json=rating) as response:
+                outcomes.append(await response.json())
+            async with client.get(f"{address}/metrics") as response:
+                assert "fleetfit_runtime_rating_score{" in await response.text()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    assert [outcome["accepted"] for outcome in outcomes] == [1, 0]
+    assert [outcome["duplicate"] for outcome in outcomes] == [0, 1]
 
 
 async def test_process_serves_from_disk_and_finishes_requests_on_sigterm(tmp_path: Path) -> None:
@@ -118,6 +88,9 @@ async def test_process_starts_without_a_disk(tmp_path: Path) -> None:
         ({"NODE_NAME": ""}, "NODE_NAME"),
         ({"FLEETFIT_HTTP_PORT": "http"}, "FLEETFIT_HTTP_PORT"),
         ({"FLEETFIT_INTRA_OP_THREADS": "0"}, "FLEETFIT_INTRA_OP_THREADS"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "token"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+        ({"OTEL_TRACES_SAMPLER_ARG": "2"}, "OTEL_TRACES_SAMPLER_ARG"),
     ],
 )
 def test_bad_settings_are_named(tmp_path: Path, over: dict[str, str], words: str) -> None:

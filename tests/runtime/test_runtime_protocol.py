@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from onnx import ModelProto, TensorProto
 from runtime_models import assignment, identity_model, saved, scale_model, slow_model, two_input_model
 from runtime_node import Node
@@ -55,7 +55,12 @@ async def test_calls_about_the_server_and_the_model(node: Node, tmp_path: Path) 
         assert (status, headers["Content-Type"]) == (200, "application/json"), path
         answers[path] = orjson.loads(body)
     assert answers["/v2"] == answers["/v2/"]
-    assert answers["/v2"]["extensions"] == ["binary_tensor_data"]
+    assert answers["/v2"]["extensions"] == [
+        "binary_tensor_data",
+        "statistics",
+        "fleetfit_ratings",
+        "model_repository",
+    ]
     assert answers["/v2/health/live"] == {"live": True}
     assert answers["/v2/health/ready"] == {"ready": True}
     assert answers["/v2/models"] == {"models": ["digits"]}
@@ -273,7 +278,8 @@ async def test_bad_request_gets_a_sentence_and_harms_nobody(node: Node, tmp_path
     assert status == 400, answer
     assert len(orjson.loads(answer)["error"]) > 10
     assert (await node.infer([1.0, 2.0, 3.0]))[0] == 200
-    assert node.counts.codes["digits", 400] == 1
+    ((_, counted),) = [each for each in node.counts.models() if each[0] == "digits"]
+    assert (counted.codes[400], counted.failures["invalid"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

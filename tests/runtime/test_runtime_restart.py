@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.reasons import Reason
 from runtime_models import assignment, saved, scale_model
 from runtime_node import MakeNode

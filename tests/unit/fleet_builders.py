@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
+from fleetfit_api.model_status import ModelPhase, ModelStatus
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import Assignment, Evidence, ModelPhase, ModelStatus
+from fleetfit_api.node_inference import Assignment
+from fleetfit_api.prediction import Evidence
 from fleetfit_operator.fleet.choice import LatencyPrediction
 from fleetfit_operator.fleet.progress import RolloutNode, Target
 from fleetfit_operator.fleet.snapshot import DeploymentKey, FleetNode, Node
@@ -83,8 +86,14 @@ def fleet_node(
     )
     capacity = {"memory": memory_bytes} if memory_bytes is not None else {}
     return FleetNode(
-        Node(NodeName(name), labels or {}, capacity), hardware_class(providers=providers), inference
+        Node(NodeName(name), labels or {}, capacity), _class_offering(tuple(providers)), inference
     )
+
+
+@cache
+def _class_offering(providers: tuple[str, ...]) -> HardwareClass:
+    """The class that most nodes of tests are of; it is immutable, so one serves them all."""
+    return hardware_class(providers=providers)
 
 
 def assigned(name: str, **over: Any) -> Assignment:
@@ -120,9 +129,9 @@ def report(name: str, phase: ModelPhase = ModelPhase.READY, **over: Any) -> Mode
     )
 
 
-def latencies(**milliseconds: float) -> dict[str, LatencyPrediction]:
+def latencies(log_sigma: float = 0.0, **milliseconds: float) -> dict[str, LatencyPrediction]:
     return {
-        name: LatencyPrediction(value / 1000.0, Evidence.REFERENCE_RUN)
+        name: LatencyPrediction(value / 1000.0, Evidence.REFERENCE_RUN, log_sigma=log_sigma)
         for name, value in milliseconds.items()
     }
 

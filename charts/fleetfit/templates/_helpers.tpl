@@ -29,6 +29,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "fleetfit.retrainingName" -}}
+{{- include "fleetfit.fullname" . | trunc 41 | trimSuffix "-" -}}-retraining
+{{- end -}}
+
 {{/* Fixed: the operator's DaemonSets and the admission policy name this account. */}}
 {{- define "fleetfit.runtimeServiceAccount" -}}
 fleetfit-runtime
@@ -51,6 +55,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/name: {{ include "fleetfit.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "fleetfit.retrainingSelector" -}}
+app.kubernetes.io/name: {{ include "fleetfit.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: retraining
 {{- end -}}
 
 {{/* Labels that the operator gives to the runtimes' pods. */}}

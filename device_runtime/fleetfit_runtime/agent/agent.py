@@ -4,6 +4,7 @@ It does not know where specs come from (the watch, or the disk after a restart) 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -11,11 +12,18 @@ from collections.abc import Callable
 from fleetfit_api.node_inference import Assignment, NodeInference, NodeInferenceSpec
 from fleetfit_api.reasons import Reason
 
+from fleetfit_runtime.agent.crash_book import attempt_of
 from fleetfit_runtime.agent.model_keeper import KeeperTools, ModelKeeper
 from fleetfit_runtime.agent.node_memory import NodeMemory, Remembered
-from fleetfit_runtime.serve.service import Readiness
+from fleetfit_runtime.agent.prefetcher import Prefetcher, PrefetchTools
+from fleetfit_runtime.agent.wanted_model import wanted_model
+from fleetfit_runtime.serve.node_side import Readiness
+from fleetfit_runtime.serve.repository_calls import ModelState
 
 logger = logging.getLogger(__name__)
+
+# Others may have to be downloaded first, over a line that is slow; a model that may work should not wait for that.
+_LONGEST_WAIT_S = 120.0
 
 
 class Agent:
@@ -45,10 +53,13 @@ class Agent:
         self._tidy_interval_s = tidy_interval_s
         self._keepers: dict[str, ModelKeeper] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._ask_shares: dict[str, float] = {}
         self._ready = False
         self._draining = False
         self._remembered = Remembered()
         self._work = asyncio.Event()
+        self._prefetcher = Prefetcher(PrefetchTools(tools.store, tools.files, tools.may_load, tools.rng))
+        self._noticed = asyncio.Event()
         self.changed = changed
         self.stale_epoch: int | None = None
         self.spec_known = False
@@ -102,8 +113,18 @@ class Agent:
     def notice(self) -> None:
         """Note that a keeper's state changed."""
         self._update_ready()
+        self._prefetcher.allow(all(keeper.at_rest for keeper in self._keepers.values()))
+        self._noticed.set()
         self._work.set()
         self.changed.set()
+
+    async def await_ready(self, timeout_s: float) -> None:
+        """Wait until the models known from the disk serve or cannot, if there are any, and not longer than this."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.spec_known and not self._ready:
+                    self._noticed.clear()
+                    await self._noticed.wait()
 
     def drain(self) -> None:
         """Stop being ready; requests are still answered."""
@@ -132,6 +153,40 @@ class Agent:
                 return f"{keeper.reason}: {keeper.message}" if keeper.message else str(keeper.reason)
         return None
 
+    def model_states(self) -> list[ModelState]:
+        """Return how the assigned models stand."""
+        states: list[ModelState] = []
+        for keeper in self.keepers():
+            assignment = keeper.assignment
+            if assignment is not None:
+                ready = keeper.served is not None
+                reason = "" if ready else self.pending_reason(assignment.model_name) or ""
+                states.append(ModelState(assignment.model_name, assignment.variant, ready, reason))
+        return states
+
+    def load_model(self, name: str) -> bool:
+        """Bring an assigned model back that a client has unloaded; return False for one that is not assigned."""
+        keepers = self._keepers_of(name)
+        for keeper in keepers:
+            keeper.restore()
+        return bool(keepers)
+
+    def unload_model(self, name: str) -> bool:
+        """Take an assigned model out of service until it is loaded or assigned anew; False if not assigned."""
+        keepers = self._keepers_of(name)
+        for keeper in keepers:
+            keeper.release()
+        return bool(keepers)
+
+    def _keepers_of(self, name: str) -> list[ModelKeeper]:
+        return [
+            each for each in self._keepers.values() if each.assignment and each.assignment.model_name == name
+        ]
+
+    def ask_share(self, model_name: str) -> float:
+        """Return the share of replies in which to ask for a rating; may be called from any thread."""
+        return self._ask_shares.get(model_name, 0.0)
+
     async def run(self) -> None:
         """Write down and tidy up after changes, until cancelled; both need the disk and so run in a thread."""
         while True:
@@ -152,7 +207,10 @@ class Agent:
     async def _remember_and_tidy(self) -> None:
         if self._remembered.spec is None:
             return  # Nothing was ever taken: a disk that was away at the start may hold more than is known here.
-        self._remembered = self._remembered.model_copy(update={"last_good": self._last_good()})
+        self._remembered = self._remembered.model_copy(
+            update={"last_good": self._last_good(), "earlier_good": self._earlier_good()}
+        )
+        self._tools.crashes.keep({attempt_of(each) for each in self._remembered.assignments})
         # Remembered first: a restart must find the files that its memory names, be it an old one on a full disk.
         on_disk = await asyncio.to_thread(self._memory.write, self._remembered)
         removed = self._tools.store.discard_unneeded(self._needed_digests() | on_disk.digests)
@@ -163,10 +221,12 @@ class Agent:
 
     async def close(self) -> None:
         """Stop all keepers."""
+        await self._prefetcher.close()
         await asyncio.gather(*(keeper.close() for keeper in self._keepers.values()), *self._closing)
 
     def _take_spec(self, spec: NodeInferenceSpec) -> None:
         self.spec_known = True
+        self._ask_shares = {each.model_name: each.ask_share for each in spec.assignments}
         wanted = {_key(assignment): assignment for assignment in spec.assignments}
         for key in self._keepers.keys() - wanted.keys():
             self._drop(key)
@@ -176,7 +236,12 @@ class Agent:
             assignment = wanted[key]
             keeper = self._keepers.get(key)
             if keeper is None:
-                keeper = ModelKeeper(self._tools, self._remembered.last_good.get(key))
+                keeper = ModelKeeper(
+                    self._tools,
+                    self._remembered.last_good.get(key),
+                    self._remembered.earlier_good.get(key),
+                    self._others_settled,
+                )
                 self._keepers[key] = keeper
             if users[assignment.model_name] > 1 and assignment.model_name in taken:
                 keeper.refuse(
@@ -187,6 +252,9 @@ class Agent:
             else:
                 taken.add(assignment.model_name)
                 keeper.want(assignment)
+        # Said before any download begins to make room for itself.
+        self._tools.store.need(self._needed_digests())
+        self._prefetcher.want([wanted_model(each) for each in spec.upcoming])
         self.notice()
 
     def _drop(self, key: str) -> None:
@@ -206,6 +274,23 @@ class Agent:
         if not self._ready and self.spec_known:
             self._ready = all(keeper.settled for keeper in self._keepers.values())
 
+    async def _others_settled(self, keeper: ModelKeeper) -> None:
+        """Wait until every other model serves or cannot, as far as it need not wait itself, and not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_WAIT_S):
+                while any(
+                    not (each is keeper or each.settled or each.suspect) for each in self._keepers.values()
+                ):
+                    self._noticed.clear()
+                    await self._noticed.wait()
+
+    def _earlier_good(self) -> dict[str, Assignment]:
+        return {
+            key: keeper.earlier_good
+            for key, keeper in self._keepers.items()
+            if keeper.earlier_good is not None
+        }
+
     def _last_good(self) -> dict[str, Assignment]:
         return {
             key: keeper.last_good for key, keeper in self._keepers.items() if keeper.last_good is not None
@@ -216,7 +301,7 @@ class Agent:
         for keeper in self._keepers.values():
             for assignment in (keeper.assignment, keeper.last_good):
                 if assignment is not None:
-                    needed.add(assignment.sha256)
+                    needed |= wanted_model(assignment).digests
             if keeper.served is not None:
                 needed.add(keeper.served.sha256)
         return needed

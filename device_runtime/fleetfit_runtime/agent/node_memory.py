@@ -10,6 +10,7 @@ from pathlib import Path
 from fleetfit_api.node_inference import Assignment, NodeInferenceSpec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fleetfit_runtime.agent.wanted_model import wanted_model
 from fleetfit_runtime.store.atomic_file import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Remembered(BaseModel):
         epoch: highest leader epoch seen.
         spec: the last spec that was taken; None before the first.
         last_good: the last assignment that served, by `namespace/deployment`.
+        earlier_good: the one that served before it; its files stay as long as the disk has room to spare.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,12 +35,19 @@ class Remembered(BaseModel):
     epoch: int = 0
     spec: NodeInferenceSpec | None = None
     last_good: dict[str, Assignment] = {}
+    earlier_good: dict[str, Assignment] = {}
+
+    @property
+    def assignments(self) -> list[Assignment]:
+        """All assignments that are remembered."""
+        wanted = self.spec.assignments if self.spec is not None else ()
+        return [*wanted, *self.last_good.values(), *self.earlier_good.values()]
 
     @property
     def digests(self) -> set[str]:
         """Digests of the files that are needed to serve from this memory."""
         assignments = [*self.last_good.values(), *(self.spec.assignments if self.spec is not None else ())]
-        return {assignment.sha256 for assignment in assignments}
+        return {digest for assignment in assignments for digest in wanted_model(assignment).digests}
 
 
 class NodeMemory:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,10 @@ from fleetfit_kube.client import ApiClient
 from fleetfit_kube.errors import ApiError, NotFound
 from fleetfit_kube.resources import NODE_INFERENCES
 
-from fleetfit_runtime.agent.status import damp_measured
+from fleetfit_runtime.agent.report_pace import ReportPace
+from fleetfit_runtime.agent.reported_node import BuildStatus
 
 logger = logging.getLogger(__name__)
-
-BuildStatus = Callable[[NodeInferenceStatus, datetime], NodeInferenceStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,16 @@ class ReportTiming:
     Attributes:
         now: the wall clock.
         rng: source of jitter.
-        figures_interval_s: measured figures alone are written no more often than this.
+        clock: seconds, for the intervals.
+        look_interval_s: how often figures are looked at when nothing else happens.
+        interval_s: what only wanders is written no more often than this.
     """
 
     now: Callable[[], datetime]
     rng: random.Random
-    figures_interval_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+    look_interval_s: float = 10.0
+    interval_s: float = 60.0
 
 
 class StatusReporter:
@@ -62,7 +66,7 @@ class StatusReporter:
         self._changed = changed
         self._timing = timing
         self._backoff = Backoff(timing.rng, base_s=0.5, cap_s=30.0)
-        self._figures_at_s = 0.0
+        self._pace = ReportPace(timing.interval_s)
         self._uid = ""
         self._written = NodeInferenceStatus()
         self.writes = 0
@@ -74,25 +78,25 @@ class StatusReporter:
             return
         self._uid = uid
         self._written = NodeInferenceStatus() if node_inference is None else node_inference.status
+        self._pace.begin_anew()
         self._changed.set()
 
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._timing.figures_interval_s):
+                async with asyncio.timeout(self._timing.look_interval_s):
                     await self._changed.wait()
             except TimeoutError:
                 pass  # time to look at the measured figures
             self._changed.clear()
-            await self._report()
+            await self.report()
 
-    async def _report(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        may_move = now_s - self._figures_at_s >= self._timing.figures_interval_s
-        status = damp_measured(
-            self._build(self._written, self._timing.now()), self._written, may_move=may_move
-        )
+    async def report(self) -> None:
+        """Write the status if there is something to say."""
+        now_s = self._timing.clock()
+        new = self._build(self._written, self._timing.now())
+        status = self._pace.damped(new, self._written, now_s)
         if not self._uid or status == self._written:
             return
         body = {"metadata": {"name": self._node_name}, "status": status.to_json()}
@@ -108,6 +112,6 @@ class StatusReporter:
             await asyncio.sleep(self._backoff.next_s())
         else:
             self._backoff.reset()
+            self._pace.note(status, self._written, now_s)
             self._written = status
-            self._figures_at_s = now_s
             self.writes += 1

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from fleetfit_api.node_inference import Measured, MeasurementSource
+from fleetfit_api.model_status import Measured, MeasurementSource
 
 LIVE_WINDOW = 512
 LIVE_LEAST_SAMPLES = 30

@@ -18,7 +18,7 @@ class ProviderProof:
     Args:
         provider: the execution provider that runs it.
         fallback: True when it is not the first of the chain.
-        message: why the first could not be used; empty without fallback.
+        message: why the first could not be used, or which nodes it left to others; empty where it runs all.
         graph_nodes: nodes of the optimised graph by provider; empty where ONNX Runtime does not tell.
     """
 
@@ -57,9 +57,20 @@ def prove_provider(
     provider = running[0] if running else CPU_PROVIDER
     first = wanted[0]
     if provider == first:
-        return ProviderProof(provider, fallback=False, message="", graph_nodes=graph_nodes)
+        return ProviderProof(
+            provider, fallback=False, message=_left_over(first, graph_nodes), graph_nodes=graph_nodes
+        )
     message = _why_not(first, available, session_providers, log_lines)
     return ProviderProof(provider, fallback=True, message=message, graph_nodes=graph_nodes)
+
+
+def _left_over(first: str, graph_nodes: Mapping[str, int]) -> str:
+    """Say which part of a graph its provider leaves to others; every crossing costs a copy."""
+    others = {name: count for name, count in graph_nodes.items() if name != first and count}
+    if not others:
+        return ""
+    shares = ", ".join(f"{count} on {name}" for name, count in sorted(others.items()))
+    return f"{first} runs {graph_nodes[first]} of {sum(graph_nodes.values())} nodes of the graph, {shares}"
 
 
 def _why_not(

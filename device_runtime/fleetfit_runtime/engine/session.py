@@ -5,61 +5,49 @@ The only module that builds sessions. It blocks; the engine calls it from its lo
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import onnxruntime
 
+from fleetfit_runtime.engine.bfloat16 import bfloat16_runner
+from fleetfit_runtime.engine.compiled_models import CompiledModels, CompiledPlace
 from fleetfit_runtime.engine.load_errors import classify_load_error, plain_message
-from fleetfit_runtime.engine.providers import ProviderProof, prove_provider, usable_chain
-from fleetfit_runtime.engine.tensor_types import TensorType, tensor_type_of
+from fleetfit_runtime.engine.model_session import ModelSession, RunWithOptions, TensorSpec
+from fleetfit_runtime.engine.plugins import PluginReport
+from fleetfit_runtime.engine.providers import CPU_PROVIDER, prove_provider, usable_chain
+from fleetfit_runtime.engine.tensor_types import tensor_type_of
 from fleetfit_runtime.failure import ModelFailure
-from fleetfit_runtime.provider_options import with_options
+from fleetfit_runtime.provider_attachment import attach_providers, available_providers
+from fleetfit_runtime.provider_options import options_of
 
 logger = logging.getLogger(__name__)
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _WARNING = 2
 
 
-class RunSession(Protocol):
-    """The part of an ONNX Runtime session that runs it."""
-
-    def run(self, output_names: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Run the graph once."""
-
-
 @dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """An input or output of a model.
+class _Load:
+    """What one load knows, whatever chain it tries.
 
-    Args:
-        name: its name in the graph.
-        tensor_type: element type; None when the protocol cannot carry it.
-        onnx_type: element type as ONNX Runtime names it.
-        shape: dimensions, -1 where they vary.
-        required: False for an input with a default value in the graph.
+    Attributes:
+        path: the graph.
+        files: digest of all files of the model; empty where nothing may be kept of it.
+        file_bytes: their size.
+        available: providers that are there.
+        refusals: why providers refused the model, so far.
+        log_lines: what ONNX Runtime has logged, so far.
     """
 
-    name: str
-    tensor_type: TensorType | None
-    onnx_type: str
-    shape: tuple[int, ...]
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSession:
-    """A session that is ready to run."""
-
-    session: RunSession
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    proof: ProviderProof
+    path: Path
+    files: str
+    file_bytes: int
+    available: Sequence[str]
+    refusals: list[str]
+    log_lines: Sequence[str]
 
 
 class OnnxRuntime:
@@ -68,9 +56,23 @@ class OnnxRuntime:
     Args:
         provider_chain: execution providers in order of preference.
         intra_op_threads: threads of one inference.
+        cpu_arena: whether sessions keep memory of runs for the next ones.
+        plugins: libraries with further providers, and what became of them.
+        compiled: where providers keep what they compile; None keeps nothing.
     """
 
-    def __init__(self, provider_chain: Sequence[str], intra_op_threads: int) -> None:
+    def __init__(
+        self,
+        provider_chain: Sequence[str],
+        intra_op_threads: int,
+        *,
+        cpu_arena: bool = True,
+        plugins: PluginReport | None = None,
+        compiled: CompiledModels | None = None,
+    ) -> None:
+        self._compiled = compiled
+        self._plugins = plugins or PluginReport()
+        self._cpu_arena = cpu_arena
         self._chain = tuple(provider_chain)
         self._threads = intra_op_threads
         self._captured: list[str] | None = None
@@ -84,63 +86,100 @@ class OnnxRuntime:
         return str(onnxruntime.__version__)
 
     @property
+    def versions(self) -> str:
+        """Versions of ONNX Runtime and of plugin libraries; without any, that of ONNX Runtime."""
+        return "; ".join([self.version, *self._plugins.library_versions])
+
+    @property
     def available(self) -> list[str]:
         """Providers of this build, and those of plugins that found a device."""
-        built_in: list[str] = onnxruntime.get_available_providers()
-        plugins = [device.ep_name for device in onnxruntime.get_ep_devices()]
-        return list(dict.fromkeys([*built_in, *plugins]))
+        return available_providers()
 
-    def load(self, path: Path) -> ModelSession:
+    def load(self, path: Path, files: str = "", file_bytes: int = 0) -> ModelSession:
         """Load a model, falling back along the chain where a provider refuses it.
+
+        Args:
+            path: the graph.
+            files: digest of all files of the model, under which compiled ones are kept; empty keeps nothing.
+            file_bytes: their size.
 
         Raises:
             ModelFailure: no provider can load it.
         """
         available = self.available
         chain = usable_chain(self._chain, available)
-        refusals: list[str] = []
         with self._captured_log() as lines:
+            load = _Load(path, files, file_bytes, available, [], lines)
             while True:
                 try:
-                    return self._build(path, chain, available, refusals, lines)
+                    return self._try(load, chain)
                 except ModelFailure:
                     raise
                 except Exception as error:
                     if len(chain) == 1:
                         raise classify_load_error(error) from error
-                    refusals.append(f"{chain[0]}: {plain_message(error)}")
+                    load.refusals.append(f"{chain[0]}: {plain_message(error)}")
                     logger.warning(
-                        "provider refused the model", extra={"provider": chain[0], "error": refusals[-1]}
+                        "provider refused the model", extra={"provider": chain[0], "error": load.refusals[-1]}
                     )
                     chain = chain[1:]
 
-    def _build(
-        self,
-        path: Path,
-        chain: Sequence[str],
-        available: Sequence[str],
-        refusals: Sequence[str],
-        log_lines: Sequence[str],
-    ) -> ModelSession:
+    def _try(self, load: _Load, chain: Sequence[str]) -> ModelSession:
+        place = self._place(load, chain[0])
+        if place is not None:
+            try:
+                return self._build(load, chain, place)
+            except ModelFailure:
+                raise
+            except Exception as error:
+                # Whether or not what is kept is at fault: it must not cost a load.
+                logger.warning(
+                    "model does not load with a place for compiled ones, trying without",
+                    extra={"provider": chain[0], "error": plain_message(error)},
+                )
+                place.clear()
+        return self._build(load, chain, None)
+
+    def _place(self, load: _Load, provider: str) -> CompiledPlace | None:
+        if self._compiled is None or not load.files:
+            return None
+        options = options_of(provider, self._threads)
+        return self._compiled.place(load.files, provider, options, load.file_bytes)
+
+    def _build(self, load: _Load, chain: Sequence[str], place: CompiledPlace | None) -> ModelSession:
         # enable_fallback=0: ONNX Runtime's own fallback prints to stdout and hides which provider failed and why.
-        providers = with_options(chain, self._threads)
-        session = onnxruntime.InferenceSession(
-            str(path), self._options(), providers=providers, enable_fallback=0
-        )
+        options, path, further = self._options(), load.path, {}
+        if place is not None:
+            for key, value in place.session_entries.items():
+                options.add_session_config_entry(key, value)
+            path = place.compiled_model or path
+            further = {place.provider: place.provider_options}
+        providers = attach_providers(options, chain, self._threads, further)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
         proof = prove_provider(
-            self._chain, available, session.get_providers(), _graph_nodes(session), [*refusals, *log_lines]
+            self._chain,
+            load.available,
+            session.get_providers(),
+            _graph_nodes(session),
+            [*load.refusals, *self._plugins.sentences, *load.log_lines],
         )
+        if place is not None and proof.provider != place.provider:
+            place.clear()  # It compiled nothing that another load could use.
+            place = None
         return ModelSession(
-            session=session,
+            run_with=bfloat16_runner(session) or _runner(session),
             inputs=tuple(_specs(session.get_inputs())),
             outputs=tuple(_specs(session.get_outputs())),
             proof=proof,
+            new_options=onnxruntime.RunOptions,
+            compiled=place,
         )
 
     def _options(self) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = self._cpu_arena
         # Spinning threads burn the quota of a small node between two requests.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -160,6 +199,16 @@ class OnnxRuntime:
             yield lines
         finally:
             self._captured = None
+
+
+def _runner(session: Any) -> RunWithOptions:
+    """Return the session's run without the checks that its Python wrapper adds: requests were checked before."""
+    native = getattr(session, "_sess", None)
+    if native is None or session.get_providers() != [CPU_PROVIDER]:
+        run: RunWithOptions = session.run  # The wrapper knows what to do when another provider fails midway.
+        return run
+    run_native: RunWithOptions = native.run
+    return run_native
 
 
 def _graph_nodes(session: Any) -> dict[str, int]:

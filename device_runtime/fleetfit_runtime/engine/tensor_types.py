@@ -27,6 +27,8 @@ def _fixed(datatype: str, code: str) -> TensorType:
 
 
 BYTES: Final = TensorType("BYTES", np.dtype(object), 0)
+# numpy has no bfloat16; its bits travel as 16-bit numbers.
+BF16: Final = TensorType("BF16", np.dtype("<u2"), 2)
 
 _BY_ONNX: Final = {
     "tensor(bool)": _fixed("BOOL", "?"),
@@ -41,6 +43,7 @@ _BY_ONNX: Final = {
     "tensor(float16)": _fixed("FP16", "<f2"),
     "tensor(float)": _fixed("FP32", "<f4"),
     "tensor(double)": _fixed("FP64", "<f8"),
+    "tensor(bfloat16)": BF16,
     "tensor(string)": BYTES,
 }  # fmt: skip
 
@@ -48,5 +51,5 @@ DATATYPES: Final = {tensor_type.datatype: tensor_type for tensor_type in _BY_ONN
 
 
 def tensor_type_of(onnx_type: str) -> TensorType | None:
-    """Return the type of that ONNX Runtime name; None for what the protocol cannot carry, such as bfloat16."""
+    """Return the type of that ONNX Runtime name; None for what the protocol cannot carry, such as complex numbers."""
     return _BY_ONNX.get(onnx_type)

@@ -38,6 +38,10 @@ class CgroupFacts:
         """Return the memory that the process may use: the tightest limit, else the machine's memory."""
         return min([self._machine_memory_bytes(), *self._memory_limits()])
 
+    def available_memory_bytes(self) -> int:
+        """Return what the machine could give to programs now, 0 when unknown."""
+        return self._meminfo_bytes("MemAvailable:")
+
     def _quotas(self) -> Iterator[float]:
         for directory in self._directories("cpu"):
             quota = _cpu_max(directory / "cpu.max")
@@ -66,8 +70,11 @@ class CgroupFacts:
                     break
 
     def _machine_memory_bytes(self) -> int:
+        return self._meminfo_bytes("MemTotal:")
+
+    def _meminfo_bytes(self, name: str) -> int:
         for line in _text(self._root / "proc/meminfo").splitlines():
-            if line.startswith("MemTotal:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
         return 0
 

@@ -1,26 +1,27 @@
 """The reference set: ten small fixed networks whose times are a node's fingerprint.
 
-Each stresses what another kind of model is bound by: the overhead of a call, memory bandwidth, dense and depthwise
-convolutions, int8 and fp16 kernels. The files are a few hundred bytes (weights are made when a session is created)
-and come from `python -m training.reference_networks`; the operator knows the features of the same networks.
+They are the graphs of the training set whose times tell the most about all others: dense, pointwise and pooling
+kernels, random companies of them on images and on rows of tokens, in float and int8. The files are small (weights are
+made when a session is created) and come from `python -m fleetfit_training.reference_networks`; the operator knows the
+features of the same networks.
 """
 
 from pathlib import Path
 from typing import Final
 
-SET_VERSION: Final = "1"
+SET_VERSION: Final = "2"
 REFERENCE_SET_DIR: Final = Path(__file__).parent / "reference_set"
 REFERENCE_NETWORKS: Final = (
-    "mlp_tiny",
-    "gemm_wide",
-    "conv_fine",
-    "conv_deep",
-    "depthwise",
-    "pointwise",
-    "elementwise",
-    "conv_int8",
-    "gemm_int8",
-    "conv_fp16",
+    "random-images-fp32-80",
+    "random-tokens-fp32-60",
+    "random-tokens-fp32-116",
+    "random-images-int8-50",
+    "pooling-int8-6",
+    "conv5-fp32-2",
+    "projection-int8-2",
+    "conv1-fp32-4",
+    "pooling-fp32-3",
+    "random-tokens-fp32-92",
 )
 
 

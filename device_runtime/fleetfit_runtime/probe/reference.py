@@ -1,17 +1,16 @@
 """Times the reference set: the fingerprint by which the operator predicts what other models take on this node.
 
-Takes 1.5 to 2 seconds per provider on a free core and stays below some 6 seconds at a tenth of one. It blocks: call
-it from a thread, before models are loaded, when nothing else runs. Knows neither the cluster nor the agent.
+Takes 1.5 to 2 seconds per provider on a free core, up to 3 where the processor seems to slow down, and stays below
+some 6 seconds at a tenth of a core. It blocks: call it from a thread, when as little else runs as can be. Knows neither
+the cluster nor the agent.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from statistics import median
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
-from fleetfit_api.node_inference import ReferenceRun, ReferenceTime
+from fleetfit_api.node_telemetry import ReferenceRun, ReferenceTime
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     EPFail,
     Fail,
@@ -24,8 +23,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from fleetfit_runtime.probe.networks import REFERENCE_NETWORKS, SET_VERSION, network_bytes
-from fleetfit_runtime.probe.reference_timing import Clock, RoundLength, TimedWork
-from fleetfit_runtime.provider_options import with_options
+from fleetfit_runtime.probe.node_probe import Conditions, NodeProbe
+from fleetfit_runtime.probe.reference_passes import Clocks, PassResult, ReferenceBudget, time_in_turns
+from fleetfit_runtime.probe.reference_timing import TimedWork
+from fleetfit_runtime.provider_attachment import attach_providers, available_providers
 
 # ONNX Runtime's errors share no base class; the last two come from its Python part.
 _ONNXRUNTIME_ERRORS = (
@@ -38,61 +39,47 @@ _ONNXRUNTIME_ERRORS = (
     RuntimeError,
     ValueError,
 )
+_CPU: Final = "CPUExecutionProvider"
 _ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceBudget:
-    """How long a reference run takes.
-
-    Attributes:
-        round_length: Length of one round of one network.
-        min_rounds: Rounds before the run may end, unless the deadline passes.
-        target_s: After this many seconds no further round begins.
-        deadline_s: After this many seconds even a begun round ends, once every network was timed.
-        stable_spread: The run ends early when the spread of all networks is below this.
-    """
-
-    round_length: RoundLength = field(default_factory=RoundLength)
-    min_rounds: int = 3
-    target_s: float = 1.5
-    deadline_s: float = 5.0
-    stable_spread: float = 0.02
 
 
 def run_reference_set(
     providers: Sequence[str],
     intra_op_threads: int,
-    clock: Clock = time.perf_counter,
+    clocks: Clocks | None = None,
     budget: ReferenceBudget | None = None,
+    probe: NodeProbe | None = None,
 ) -> list[ReferenceRun]:
     """Time the reference set on each provider that really runs here and return one run per provider, in order.
 
     A provider that this ONNX Runtime lacks, or that its sessions silently replace, has no run. A network that a
     provider cannot load or run is left out of its run.
     """
-    available = set(ort.get_available_providers())
-    runs = (
-        _run_provider(provider, intra_op_threads, clock, budget or ReferenceBudget())
-        for provider in dict.fromkeys(providers)
-        if provider in available
-    )
-    return [run for run in runs if run is not None]
+    available = set(available_providers())
+    clocks, budget, probe = clocks or Clocks(), budget or ReferenceBudget(), probe or NodeProbe()
+    runs = []
+    for provider in dict.fromkeys(providers):
+        works = _load_all(provider, intra_op_threads) if provider in available else []
+        if not works:
+            continue
+        episode = probe.begin()
+        result = time_in_turns(works, clocks, budget, on_processor=provider == _CPU, after_pass=episode.look)
+        runs.append(_reference_run(provider, intra_op_threads, result, episode.end()))
+    return runs
 
 
-def _run_provider(
-    provider: str, intra_op_threads: int, clock: Clock, budget: ReferenceBudget
-) -> ReferenceRun | None:
-    works = [work for name in REFERENCE_NETWORKS if (work := _load(name, provider, intra_op_threads))]
-    if not works:
-        return None
-    time_interleaved(works, clock, budget)
-    timings = {work.name: work.timing() for work in works}
+def _reference_run(
+    provider: str, intra_op_threads: int, result: PassResult, conditions: Conditions
+) -> ReferenceRun:
     return ReferenceRun(
         provider=provider,
         set_version=SET_VERSION,
         intra_op_threads=intra_op_threads,
-        spread=round(median(timing.spread for timing in timings.values()), 4),
+        spread=round(result.spread, 4),
+        throttled=result.slowed or conditions.throttled,
+        outlier_rounds=result.disturbed,
+        governor=conditions.governor,
+        driver_version=conditions.driver_version,
         times=[
             ReferenceTime(
                 name=name,
@@ -100,24 +87,13 @@ def _run_provider(
                 latency_p95_seconds=timing.latency_p95_s,
                 latency_mean_seconds=timing.latency_mean_s,
             )
-            for name, timing in timings.items()
+            for name, timing in result.timings.items()
         ],
     )
 
 
-def time_interleaved(works: Sequence[TimedWork], clock: Clock, budget: ReferenceBudget) -> None:
-    """Time all works in turns, round by round, until their times are stable or the budget is spent."""
-    begin = clock()
-    for round_number in range(1, 1000):
-        for work in works:
-            if round_number > 1 and clock() - begin > budget.deadline_s:
-                return
-            work.time_round(clock, budget.round_length)
-        if round_number < budget.min_rounds:
-            continue
-        stable = all(work.timing().spread < budget.stable_spread for work in works)
-        if stable or clock() - begin > budget.target_s:
-            return
+def _load_all(provider: str, intra_op_threads: int) -> list[TimedWork]:
+    return [work for name in REFERENCE_NETWORKS if (work := _load(name, provider, intra_op_threads))]
 
 
 def _load(name: str, provider: str, intra_op_threads: int) -> TimedWork | None:
@@ -129,9 +105,8 @@ def _load(name: str, provider: str, intra_op_threads: int) -> TimedWork | None:
     # Threads that wait in a loop use up the quota of a small node; the engine's sessions do not spin either.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(
-            network_bytes(name), options, providers=with_options([provider], intra_op_threads)
-        )
+        attached = attach_providers(options, [provider], intra_op_threads)
+        session = ort.InferenceSession(network_bytes(name), options, providers=attached)
         if session.get_providers()[0] != provider:
             return None
         inputs = {

@@ -61,17 +61,20 @@ class TimedWork:
         name: What it is called.
         run: Does the work once.
         rounds: Seconds of every run, by round.
+        cpu_s: Processor seconds of one run, the mean of each round; empty where no processor clock was given.
     """
 
     name: str
     run: Callable[[], object]
     rounds: list[list[float]] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
 
-    def time_round(self, clock: Clock, length: RoundLength) -> None:
+    def time_round(self, clock: Clock, length: RoundLength, cpu_clock: Clock | None = None) -> None:
         """Run until the round is long enough and keep the times as one round."""
         times: list[float] = []
         fastest_s = math.inf
         slice_s = length.slice_s
+        begin_cpu_s = cpu_clock() if cpu_clock else 0.0
         begin = now = clock()
         while len(times) < length.min_runs or now - begin < slice_s:
             self.run()
@@ -82,16 +85,25 @@ class TimedWork:
                 slice_s = length.stopped_slice_s
             now = end
         self.rounds.append(times)
+        if cpu_clock:
+            self.cpu_s.append((cpu_clock() - begin_cpu_s) / len(times))
+
+    def means_s(self) -> list[float]:
+        """Return the mean time of one run by round."""
+        return [_mean(times) for times in self.rounds]
 
     def timing(self) -> Timing:
         """Return the figures of the rounds so far; there must be one."""
         return quiet_timing(self.rounds)
 
 
-def quiet_timing(rounds: Sequence[Sequence[float]]) -> Timing:
-    """Return the figures of the quieter half of the rounds, at least one."""
-    by_mean = sorted(rounds, key=_mean)
-    quiet = np.concatenate([np.asarray(times) for times in by_mean[: (len(by_mean) + 1) // 2]])
+def quiet_timing(rounds: Sequence[Sequence[float]], disturbed: Sequence[bool] = ()) -> Timing:
+    """Return the figures of the quieter half of the rounds without those that were disturbed, at least of one."""
+    flags = disturbed or [False] * len(rounds)
+    by_mean = sorted(zip(rounds, flags, strict=True), key=lambda each: _mean(each[0]))
+    half = by_mean[: (len(by_mean) + 1) // 2]
+    kept = [times for times, is_disturbed in half if not is_disturbed] or [by_mean[0][0]]
+    quiet = np.concatenate([np.asarray(times) for times in kept])
     p50, p95 = np.quantile(quiet, [0.5, 0.95])
     return Timing(float(p50), float(p95), float(quiet.mean()), len(quiet), relative_spread(rounds))
 

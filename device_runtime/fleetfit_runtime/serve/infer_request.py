@@ -4,16 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from fleetfit_runtime.engine.session import Array, TensorSpec
+from fleetfit_runtime.engine.model_session import Array, TensorSpec
+from fleetfit_runtime.engine.tensor_types import BF16, TensorType
+from fleetfit_runtime.serve.body import Body
 from fleetfit_runtime.serve.errors import bad_request
+from fleetfit_runtime.serve.json_document import read_document
+from fleetfit_runtime.serve.request_checks import (
+    MOST_DIMENSIONS,
+    checked_input,
+    checked_shape,
+    require_inputs,
+    timeout_of,
+    unknown_output,
+    user_to_ask,
+)
 from fleetfit_runtime.serve.tensor_binary import array_from_binary
 from fleetfit_runtime.serve.tensor_json import array_from_json
-
-# Rank of a tensor; numpy stops at 64.
-_MOST_DIMENSIONS = 32
-_LARGEST_DIMENSION = 1 << 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +30,27 @@ class InferRequest:
         id: echoed in the response.
         inputs: arrays by input name.
         outputs: names of the wanted outputs and whether each is to be binary.
+        may_ask: the user whom the client can ask for a rating; empty when it names none, None when it cannot ask.
+        timeout_s: how long the client waits; None when it does not say.
     """
 
     id: str | None
     inputs: dict[str, Array]
     outputs: tuple[tuple[TensorSpec, bool], ...]
+    may_ask: str | None = None
+    timeout_s: float | None = None
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the wanted outputs in order."""
+        return [spec.name for spec, _ in self.outputs]
 
 
 def parse_infer_request(
-    body: bytes, header_length: int | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    body: Body,
+    header_length: int | None,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
 ) -> InferRequest:
     """Return the request of a body.
 
@@ -51,25 +69,17 @@ def parse_infer_request(
         )
     view = memoryview(body)
     json_end = len(body) if header_length is None else header_length
-    document = _document(view[:json_end])
+    document = read_document(view[:json_end])
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise bad_request("id must be a string")
     arrays = _parse_inputs(document, view[json_end:], {spec.name: spec for spec in inputs})
-    missing = [spec.name for spec in inputs if spec.required and spec.name not in arrays]
-    if missing:
-        raise bad_request(f"input {missing[0]!r} is missing")
-    return InferRequest(request_id, arrays, _parse_outputs(document, outputs))
-
-
-def _document(text: memoryview) -> dict[str, Any]:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise bad_request(f"the body is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise bad_request("the body must be a JSON object")
-    return document
+    require_inputs(arrays, inputs)
+    parameters = _parameters("the request", document)
+    wanted = _parse_outputs(document, parameters, outputs)
+    if not parameters:
+        return InferRequest(request_id, arrays, wanted)
+    return InferRequest(request_id, arrays, wanted, user_to_ask(parameters), timeout_of(parameters))
 
 
 def _parse_inputs(
@@ -81,15 +91,14 @@ def _parse_inputs(
     arrays: dict[str, Array] = {}
     offset = 0
     for tensor in given:
-        name, spec, shape = _parse_header(tensor, specs)
+        name, tensor_type, shape = _parse_header(tensor, specs)
         if name in arrays:
             raise bad_request(f"input {name!r} is given twice")
         size = _binary_size(name, tensor)
-        assert spec.tensor_type is not None  # noqa: S101 - _parse_header has checked it; this tells mypy
         if size is None:
             if "data" not in tensor:
                 raise bad_request(f"input {name!r} has neither data nor the parameter binary_data_size")
-            arrays[name] = array_from_json(name, tensor["data"], spec.tensor_type, shape)
+            arrays[name] = array_from_json(name, tensor["data"], tensor_type, shape)
         else:
             if "data" in tensor:
                 raise bad_request(f"input {name!r} has both data and the parameter binary_data_size")
@@ -97,44 +106,24 @@ def _parse_inputs(
                 raise bad_request(
                     f"input {name!r} declares {size} bytes of binary data, but {len(raw) - offset} are left"
                 )
-            arrays[name] = array_from_binary(name, raw[offset : offset + size], spec.tensor_type, shape)
+            arrays[name] = array_from_binary(name, raw[offset : offset + size], tensor_type, shape)
             offset += size
     if offset != len(raw):
         raise bad_request(f"{len(raw) - offset} bytes of binary data belong to no input")
     return arrays
 
 
-def _parse_header(tensor: object, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec, tuple[int, ...]]:
+def _parse_header(tensor: object, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorType, tuple[int, ...]]:
     if not isinstance(tensor, dict):
         raise bad_request("each input must be an object")
     name = tensor.get("name")
     if not isinstance(name, str):
         raise bad_request("each input must have a name")
-    spec = specs.get(name)
-    if spec is None:
-        raise bad_request(f"the model has no input {name!r}; it has {', '.join(map(repr, specs)) or 'none'}")
-    if spec.tensor_type is None:
-        raise bad_request(f"input {name!r} has the type {spec.onnx_type}, which the protocol cannot carry")
-    datatype = tensor.get("datatype")
-    if datatype != spec.tensor_type.datatype:
-        raise bad_request(
-            f"input {name!r} must have the datatype {spec.tensor_type.datatype}, not {datatype!r}"
-        )
-    return name, spec, _checked_shape(name, tensor.get("shape"), spec.shape)
-
-
-def _checked_shape(name: str, shape: object, expected: tuple[int, ...]) -> tuple[int, ...]:
-    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
+    spec, tensor_type = checked_input(name, tensor.get("datatype"), specs)
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
         raise bad_request(f"input {name!r} must have a shape, an array of numbers")
-    for size in shape:
-        if type(size) is not int or not 0 <= size < _LARGEST_DIMENSION:
-            raise bad_request(f"the shape of input {name!r} must consist of whole numbers from 0")
-    fits = len(shape) == len(expected) and all(
-        want in (-1, size) for size, want in zip(shape, expected, strict=True)
-    )
-    if not fits:
-        raise bad_request(f"input {name!r} has the shape {shape}, but the model wants {list(expected)}")
-    return tuple(shape)
+    return name, tensor_type, checked_shape(name, shape, spec.shape)
 
 
 def _parameters(owner: str, holder: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,12 +152,12 @@ def _flag(owner: str, parameters: Mapping[str, Any], name: str, default: bool) -
 
 
 def _parse_outputs(
-    document: Mapping[str, Any], specs: Sequence[TensorSpec]
+    document: Mapping[str, Any], parameters: Mapping[str, Any], specs: Sequence[TensorSpec]
 ) -> tuple[tuple[TensorSpec, bool], ...]:
-    binary = _flag("the request", _parameters("the request", document), "binary_data_output", default=False)
+    binary = _flag("the request", parameters, "binary_data_output", default=False)
     wanted = document.get("outputs")
     if wanted is None or wanted == []:
-        return tuple((spec, binary) for spec in specs if spec.tensor_type is not None)
+        return _writable(tuple((spec, binary) for spec in specs if spec.tensor_type is not None))
     if not isinstance(wanted, list):
         raise bad_request("outputs must be an array")
     by_name = {spec.name: spec for spec in specs if spec.tensor_type is not None}
@@ -178,10 +167,19 @@ def _parse_outputs(
         if not isinstance(name, str):
             raise bad_request("each output must be an object with a name")
         if name not in by_name:
-            raise bad_request(f"the model has no output {name!r}; it has {', '.join(map(repr, by_name))}")
+            raise unknown_output(name, by_name)
         owner = f"output {name!r}"
         chosen[name] = (
             by_name[name],
             _flag(owner, _parameters(owner, output), "binary_data", default=binary),
         )
-    return tuple(chosen.values())
+    return _writable(tuple(chosen.values()))
+
+
+def _writable(chosen: tuple[tuple[TensorSpec, bool], ...]) -> tuple[tuple[TensorSpec, bool], ...]:
+    for spec, binary in chosen:
+        if spec.tensor_type is BF16 and not binary:
+            raise bad_request(
+                f"output {spec.name!r} has the datatype BF16, which has no form in JSON; ask for it as binary data"
+            )
+    return chosen

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from fleetfit_runtime.engine.session import Array, TensorSpec
+from fleetfit_runtime.engine.model_session import Array, TensorSpec
 from fleetfit_runtime.serve.response import BINARY, JSON, Response
 from fleetfit_runtime.serve.tensor_binary import binary_from_array
 from fleetfit_runtime.serve.tensor_json import json_from_array

@@ -1,106 +1,31 @@
-"""The listening socket: accepts connections up to a limit, ends slow ones, and drains them at the end."""
+"""The server of REST."""
 
-import asyncio
 from collections.abc import Callable
 
-from fleetfit_runtime.serve.http_connection import Handler, HttpConnection, HttpLimits
+from fleetfit_runtime.serve.connection_server import ConnectionServer
+from fleetfit_runtime.serve.http_connection import Handler, HttpConnection
+from fleetfit_runtime.serve.http_limits import HttpLimits
+from fleetfit_runtime.serve.http_reader import ReadingSide, Refuse, take_all
 
-_SWEEP_S = 1.0
-_BACKLOG = 1024
 
-
-class InferenceServer:
+class InferenceServer(ConnectionServer[HttpConnection]):
     """Serves a handler over HTTP.
 
     Args:
         handler: answers requests.
         limits: what one client may take.
         max_connections: open connections; further ones are closed at once.
+        refuse: answers requests that will not be taken before their bodies are read.
     """
 
-    def __init__(self, handler: Handler, limits: HttpLimits, max_connections: int) -> None:
+    def __init__(
+        self, handler: Handler, limits: HttpLimits, max_connections: int, refuse: Refuse = take_all
+    ) -> None:
+        super().__init__(max_connections)
         self._handler = handler
         self._limits = limits
-        self._max_connections = max_connections
-        self._connections: set[HttpConnection] = set()
-        self._server: asyncio.Server | None = None
-        self._ending = False
-        self._sweep: asyncio.TimerHandle | None = None
+        self._refuse = refuse
 
-    @property
-    def connection_count(self) -> int:
-        """Open connections."""
-        return len(self._connections)
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        if self._server is None:
-            raise RuntimeError("the server is not started")
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def start(self, host: str, port: int) -> None:
-        """Listen.
-
-        Raises:
-            OSError: the address is taken or not this machine's.
-        """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol(loop.time), host, port, backlog=_BACKLOG)
-        self._sweep = loop.call_later(_SWEEP_S, self._end_slow_connections, loop)
-
-    def _protocol(self, now: Callable[[], float]) -> Callable[[], asyncio.Protocol]:
-        def make() -> asyncio.Protocol:
-            if len(self._connections) >= self._max_connections:
-                return _Refusal()
-            connection = HttpConnection(self._handler, self._limits, self._connections, now)
-            if self._ending:
-                connection.announce_end()
-            return connection
-
-        return make
-
-    def _end_slow_connections(self, loop: asyncio.AbstractEventLoop) -> None:
-        # One timer for all instead of one per request, which would cost every request two timer operations.
-        for connection in list(self._connections):
-            connection.expire(loop.time())
-        self._sweep = loop.call_later(_SWEEP_S, self._end_slow_connections, loop)
-
-    def announce_end(self) -> None:
-        """Go on accepting and answering, but send clients away with each answer.
-
-        A connection that is merely closed may lose a request that is on its way.
-        """
-        self._ending = True
-        for connection in self._connections:
-            connection.announce_end()
-
-    async def drain(self, timeout_s: float) -> bool:
-        """Stop accepting, answer what is asked, close; return False if some had to be cut off."""
-        if self._server is None:
-            return True
-        self._server.close()
-        for connection in list(self._connections):
-            connection.finish()
-        finished = await self._await_no_connections(timeout_s)
-        for connection in list(self._connections):
-            connection.abort()
-        if self._sweep is not None:
-            self._sweep.cancel()
-        return finished
-
-    async def _await_no_connections(self, timeout_s: float) -> bool:
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + timeout_s
-        while self._connections:
-            if loop.time() >= end_s:
-                return False
-            await asyncio.sleep(0.01)
-        return True
-
-
-class _Refusal(asyncio.Protocol):
-    """Closes a connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+    def _opener(self, now: Callable[[], float]) -> Callable[[], HttpConnection]:
+        shared = ReadingSide(self._limits, now, self._refuse)
+        return lambda: HttpConnection(self._handler, shared, self._connections)

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from fleetfit_runtime.engine.session import Array
+from fleetfit_runtime.engine.model_session import Array
 from fleetfit_runtime.engine.tensor_types import TensorType
 from fleetfit_runtime.serve.errors import bad_request
 

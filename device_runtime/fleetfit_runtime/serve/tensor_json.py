@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fleetfit_runtime.engine.session import Array
-from fleetfit_runtime.engine.tensor_types import TensorType
+from fleetfit_runtime.engine.model_session import Array
+from fleetfit_runtime.engine.tensor_types import BF16, TensorType
 from fleetfit_runtime.serve.errors import bad_request
+from fleetfit_runtime.serve.json_document import NumberData
 
 
 def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tuple[int, ...]) -> Array:
@@ -17,8 +18,17 @@ def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tup
     Raises:
         RequestError: the data is ragged, has another number of elements, or elements of another type.
     """
+    if isinstance(data, NumberData):
+        numbers = data.flat(tensor_type.dtype.kind, shape)
+        if numbers is not None:
+            return _cast(name, numbers, tensor_type).reshape(shape)
+        data = data.as_list()
     if not isinstance(data, list):
         raise bad_request(f"data of input {name!r} must be an array")
+    if tensor_type is BF16:
+        raise bad_request(
+            f"input {name!r} has the datatype BF16, which has no form in JSON; send it as binary data"
+        )
     if tensor_type.item_bytes == 0:
         return _strings(name, data, shape)
     array = _loose_array(name, data, tensor_type)

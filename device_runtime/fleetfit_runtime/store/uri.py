@@ -1,51 +1,33 @@
-"""Where a model file lies: the three kinds of URI that the runtime fetches. Pure."""
+"""What a URI says before anything is fetched, and how much of it may be shown. Pure."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from fleetfit_api.reasons import Reason
 
 from fleetfit_runtime.failure import ModelFailure
 
-
-@dataclass(frozen=True, slots=True)
-class HttpSource:
-    """A file behind http or https."""
-
-    url: str
+# Signed URLs carry their credentials in the query; status and log are read by many.
+_QUERY: Final = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
+_USER: Final = re.compile(r"(\w+://)[^\s/?#@'\"]*@")
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
-    """A file on the node itself."""
-
-    path: Path
-
-
-def parse_source(uri: str) -> HttpSource | FileSource:
-    """Return where the URI points.
+def split_uri(uri: str) -> SplitResult:
+    """Return the parts of a URI.
 
     Raises:
-        ModelFailure: the scheme is none of http, https and file, or a part is missing.
+        ModelFailure: it is none.
     """
     try:
         parts = urlsplit(uri)
-        host = parts.hostname
+        _ = (parts.hostname, parts.port)
     except ValueError as error:
-        raise ModelFailure(Reason.UNSUPPORTED_URI, f"{uri!r} is not a valid URI: {error}") from error
-    if parts.scheme in ("http", "https"):
-        if not host:
-            raise ModelFailure(Reason.UNSUPPORTED_URI, f"{uri!r} names no host")
-        return HttpSource(uri)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise ModelFailure(
-                Reason.UNSUPPORTED_URI,
-                f"{uri!r} names the host {parts.netloc!r}; a file URI has three slashes, as in file:///models/a.onnx",
-            )
-        return FileSource(Path(unquote(parts.path)))
-    raise ModelFailure(
-        Reason.UNSUPPORTED_URI,
-        f"the scheme {parts.scheme!r} of {uri!r} is not supported; use http://, https:// or file://",
-    )
+        message = f"{redacted(uri)!r} is not a valid URI: {error}"
+        raise ModelFailure(Reason.UNSUPPORTED_URI, message) from error
+    return parts
+
+
+def redacted(text: str) -> str:
+    """Return a text without the queries and users of the URIs in it."""
+    return _USER.sub(r"\1", _QUERY.sub(r"\1?...", text))

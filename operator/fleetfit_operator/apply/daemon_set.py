@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from fleetfit_api import HardwareClass
 from fleetfit_api.hardware_class import RuntimeTemplate, Toleration
-from fleetfit_api.names import HARDWARE_CLASS_LABEL, RUNTIME_HTTP_PORT
+from fleetfit_api.names import HARDWARE_CLASS_LABEL, RUNTIME_GRPC_PORT, RUNTIME_HTTP_PORT
+
+from fleetfit_operator.apply.source_volumes import source_variables, source_volumes
 
 RUNTIME_APP_NAME: Final = "fleetfit-runtime"
 RUNTIME_POD_LABELS: Final = {"app.kubernetes.io/name": RUNTIME_APP_NAME}
@@ -90,7 +92,8 @@ def _pod_spec(hardware_class: HardwareClass, install: Install) -> dict[str, Any]
             {
                 "name": _STORE_VOLUME,
                 "hostPath": {"path": install.store_dir, "type": "DirectoryOrCreate"},
-            }
+            },
+            *(each.volume for each in source_volumes(runtime)),
         ],
     }
     if runtime.runtime_class_name:
@@ -106,13 +109,19 @@ def _container(hardware_class: HardwareClass, install: Install) -> dict[str, Any
         "name": "runtime",
         "image": runtime.image,
         "env": _environment(hardware_class, install),
-        "ports": [{"name": "http", "containerPort": RUNTIME_HTTP_PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": RUNTIME_HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": RUNTIME_GRPC_PORT, "protocol": "TCP"},
+        ],
         # The first start loads models over whatever line the node has: a quarter of an hour.
         "startupProbe": {**ready, "periodSeconds": 2, "failureThreshold": 450},
         "readinessProbe": {**ready, "periodSeconds": 5},
         "livenessProbe": {**live, "periodSeconds": 20, "failureThreshold": 3},
         "resources": runtime.resources.to_json(),
-        "volumeMounts": [{"name": _STORE_VOLUME, "mountPath": install.store_dir}],
+        "volumeMounts": [
+            {"name": _STORE_VOLUME, "mountPath": install.store_dir},
+            *(each.mount for each in source_volumes(runtime)),
+        ],
         # Root without any capability: the kubelet makes the directory of the host for root, and the owner of the
         # files is all that is needed.
         "securityContext": {
@@ -133,8 +142,10 @@ def _environment(hardware_class: HardwareClass, install: Install) -> list[dict[s
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "FLEETFIT_STORE_DIR", "value": install.store_dir},
         {"name": "FLEETFIT_HTTP_PORT", "value": str(RUNTIME_HTTP_PORT)},
+        {"name": "FLEETFIT_GRPC_PORT", "value": str(RUNTIME_GRPC_PORT)},
         {"name": "FLEETFIT_HARDWARE_CLASS", "value": hardware_class.metadata.name},
         *_inference_variables(hardware_class.spec.runtime),
+        *source_variables(hardware_class.spec.runtime),
     ]
     taken = {variable["name"] for variable in own}
     further = [each.to_json() for each in hardware_class.spec.runtime.env if each.name not in taken]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fleetfit_api.names import RUNTIME_HTTP_PORT, RUNTIME_SERVICE_NAME
+from fleetfit_api.names import RUNTIME_GRPC_PORT, RUNTIME_HTTP_PORT, RUNTIME_SERVICE_NAME
 
 from fleetfit_operator.apply.daemon_set import MANAGED_BY_LABELS, RUNTIME_POD_LABELS, Install
 
@@ -23,6 +23,9 @@ def runtime_service(install: Install) -> dict[str, Any]:
             "type": "ClusterIP",
             "internalTrafficPolicy": "Local",
             "selector": dict(RUNTIME_POD_LABELS),
-            "ports": [{"name": "http", "port": RUNTIME_HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": RUNTIME_HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+                {"name": "grpc", "port": RUNTIME_GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"},
+            ],
         },
     }

@@ -5,7 +5,7 @@ made again it is empty.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fleetfit_api.deployment import InferenceDeploymentStatus
@@ -16,6 +16,8 @@ from fleetfit_api.suite import ModelSuiteStatus
 
 from fleetfit_operator.control.deployment_plan import DeploymentPlan, PlanTerms, Task, plan_deployment
 from fleetfit_operator.control.prediction import FleetPredictions
+from fleetfit_operator.control.upcoming import upcoming_models
+from fleetfit_operator.fleet.alike import AlikeRuns
 from fleetfit_operator.fleet.snapshot import DeploymentKey, FleetNode, FleetSnapshot
 from fleetfit_operator.observe.classification import selects
 from fleetfit_operator.report.class_status import class_status
@@ -55,7 +57,7 @@ def plan_fleet(
     snapshot: FleetSnapshot, predictions: FleetPredictions, terms: PlanTerms, epoch: int
 ) -> FleetPlan:
     """Return what should be written, for the leader of an epoch."""
-    predictions.begin_pass()
+    predictions.begin_pass(AlikeRuns(snapshot.nodes.values()))
     plans = {
         task.key: plan_deployment(task, predictions, terms, snapshot.taken_at) for task in _tasks(snapshot)
     }
@@ -105,7 +107,7 @@ def _tasks(snapshot: FleetSnapshot) -> list[Task]:
 
 
 def _specs(
-    snapshot: FleetSnapshot, plans: Iterable[DeploymentPlan], epoch: int
+    snapshot: FleetSnapshot, plans: Collection[DeploymentPlan], epoch: int
 ) -> dict[NodeName, NodeInferenceSpec]:
     assigned: dict[NodeName, list[Assignment]] = {}
     for plan in plans:
@@ -113,36 +115,39 @@ def _specs(
             assigned.setdefault(name, []).append(assignment)
     specs = {}
     for node in snapshot.nodes.values():
-        spec = _spec_if_changed(node, assigned.get(node.name, []), epoch)
-        if spec is not None:
-            specs[node.name] = spec
+        wanted = NodeInferenceSpec(
+            hardware_class=node.class_name,
+            hardware=node.hardware,
+            leader_epoch=epoch,
+            assignments=_sorted(assigned.get(node.name, [])),
+            upcoming=upcoming_models(node, (plan.upcoming for plan in plans)),
+        )
+        if _is_to_be_told(node, wanted):
+            specs[node.name] = wanted
     return specs
 
 
-def _spec_if_changed(node: FleetNode, assignments: list[Assignment], epoch: int) -> NodeInferenceSpec | None:
-    """Return the spec to write; None when the node has been told the same already.
+def _is_to_be_told(node: FleetNode, wanted: NodeInferenceSpec) -> bool:
+    """Return whether to write the spec: not when the node has been told the same already.
 
     The epoch alone is no reason to write, or every change of the leader would rewrite the fleet; but a node refuses
     a spec with an epoch below the highest that it has seen, so such a spec is written again.
     """
     if node.inference is None:
         # Without a class no runtime will ever read it.
-        if node.hardware_class is None:
-            return None
-        return NodeInferenceSpec(
-            hardware_class=node.class_name, leader_epoch=epoch, assignments=_sorted(assignments)
-        )
+        return node.hardware_class is not None
     told = node.inference.spec
     refused = told.leader_epoch < node.inference.status.observed_epoch
-    same = told.hardware_class == node.class_name and _sorted(told.assignments) == _sorted(assignments)
-    if same and not refused:
-        return None
-    return NodeInferenceSpec(
-        hardware_class=node.class_name, leader_epoch=epoch, assignments=_sorted(assignments)
+    same = (
+        told.hardware_class == wanted.hardware_class
+        and told.hardware == wanted.hardware
+        and _sorted(told.assignments) == wanted.assignments
+        and told.upcoming == wanted.upcoming
     )
+    return refused or not same
 
 
-def _sorted(assignments: Iterable[Assignment]) -> list[Assignment]:
+def _sorted(assignments: Collection[Assignment]) -> list[Assignment]:
     return sorted(assignments, key=lambda each: (each.namespace, each.deployment))
 
 

@@ -25,6 +25,7 @@ from fleetfit_operator.apply.fleet_writer import FleetWriter
 from fleetfit_operator.apply.service import runtime_service
 from fleetfit_operator.apply.writes import Write, WriteResult, execute_writes
 from fleetfit_operator.control.deployment_plan import DeploymentPlan, PlanTerms
+from fleetfit_operator.control.fleet_model import FleetModel
 from fleetfit_operator.control.happenings import happenings_of, refused_classes, summary_of_moves
 from fleetfit_operator.control.plan import FleetPlan, plan_fleet
 from fleetfit_operator.control.prediction import FleetPredictions
@@ -33,6 +34,7 @@ from fleetfit_operator.fleet.snapshot import DeploymentKey, FleetSnapshot
 from fleetfit_operator.observe.declared import Declared, read_declared
 from fleetfit_operator.observe.fleet_cache import FleetCache
 from fleetfit_operator.telemetry.metrics import Metrics
+from fleetfit_operator.telemetry.prediction_metrics import DeploymentPredictions
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Reconciler:
         cache: What is known of nodes.
         queue: When to make a pass.
         predictions: Latencies of variants on nodes.
+        fleet_model: Which predictor they are by.
         writer: Writes decisions.
         recorder: Writes events.
         metrics: Shows passes and the fleet.
@@ -87,6 +90,7 @@ class Reconciler:
     cache: FleetCache
     queue: DebouncedQueue[Work]
     predictions: FleetPredictions
+    fleet_model: FleetModel
     writer: FleetWriter
     recorder: EventRecorder
     metrics: Metrics
@@ -131,6 +135,7 @@ class Reconciler:
             self.declared = await read_declared(self.client, self.declared)
         if Work.RESYNC in work:
             self.queue.add_after(Work.RESYNC, self.terms.resync_s)
+            await self.fleet_model.refresh()
         snapshot = self.cache.snapshot(self.declared, self.now())
         plan = await self._plan(snapshot, epoch)
         results = [
@@ -143,6 +148,7 @@ class Reconciler:
         if results[-1].complete:
             self.declared = _with_statuses(self.declared, plan)
         self.metrics.show_fleet(plan.class_sizes, plan.deployment_statuses.items())
+        self.metrics.predictions.show((key, _predictions(each)) for key, each in plan.deployments.items())
         if plan.next_check_s is not None:
             self.queue.add_after(Work.FLEET, max(_SOONEST_CHECK_S, plan.next_check_s + _AFTER_DEADLINE_S))
         return all(result.complete for result in results)
@@ -207,6 +213,18 @@ class Reconciler:
 
     def _count(self, kind: str, outcome: str) -> None:
         self.metrics.writes.labels(kind, outcome).inc()
+
+
+def _predictions(plan: DeploymentPlan) -> DeploymentPredictions:
+    predicted = (each.predicted for each in plan.assignments.values())
+    return DeploymentPredictions(
+        errors=plan.prediction_errors,
+        drifting=frozenset(
+            (each.name, variant) for each in plan.status.classes for variant in each.drifting_variants
+        ),
+        evidence=Counter(each.evidence for each in predicted if each is not None),
+        slowed=plan.slowed_nodes,
+    )
 
 
 def _moves_by_class(snapshot: FleetSnapshot, plan: DeploymentPlan) -> Counter[tuple[str, str]]:

@@ -1,11 +1,13 @@
 """What a rollout looks at and what it decides; the values between `select`, `rollout` and `apply`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetfit_api.deployment import ClassStatus
+from fleetfit_api.model_status import ModelStatus
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import ModelStatus
+from fleetfit_api.node_inference import UpcomingModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,24 @@ class RolloutPlan:
     Attributes:
         moves: Nodes that may be told their wanted target now.
         classes: Progress per hardware class, sorted by name.
+        upcoming: Nodes that wait for their turn and are near, with the number of waves until then.
         next_check_s: Seconds until the plan may change by the passing of time alone (a deadline); None when it cannot.
     """
 
     moves: frozenset[NodeName]
     classes: tuple[ClassStatus, ...]
     next_check_s: float | None
+    upcoming: Mapping[NodeName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UpcomingChange:
+    """What a node will probably be told soon.
+
+    Attributes:
+        waves: Waves until then, 1 for the next.
+        model: The files that it will need.
+    """
+
+    waves: int
+    model: UpcomingModel

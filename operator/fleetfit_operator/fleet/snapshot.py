@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetfit_api import HardwareClass, InferenceDeployment, ModelSuite, NodeInference
+from fleetfit_api.model_status import ModelStatus
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import Assignment, ModelStatus, ReferenceRun
+from fleetfit_api.node_inference import Assignment, NodeHardware
+from fleetfit_api.node_telemetry import ReferenceRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,14 @@ class FleetNode:
         hardware_class: The class that the node was sorted into; None when no class matches.
         inference: The node's NodeInference; None before the first write.
         runtime_ready_at: When the node's runtime pod became ready; None while it is not ready or absent.
+        hardware: What the node's labels and capacity say of its hardware.
     """
 
     node: Node
     hardware_class: HardwareClass | None = None
     inference: NodeInference | None = None
     runtime_ready_at: datetime | None = None
+    hardware: NodeHardware = field(default_factory=NodeHardware)
 
     @property
     def name(self) -> NodeName:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fleetfit_api import HardwareClass, NodeInference
 from fleetfit_api.names import NodeName
+from fleetfit_api.node_inference import NodeHardware
 from fleetfit_kube import ApiClient, ObjectKey, Reflector, ReflectorOptions
 from fleetfit_kube.resources import NODE_INFERENCES, NODES, PODS
 
@@ -18,6 +19,7 @@ from fleetfit_operator.fleet.snapshot import FleetNode, FleetSnapshot, Node
 from fleetfit_operator.observe.classification import classify
 from fleetfit_operator.observe.declared import Declared
 from fleetfit_operator.observe.facts import node_facts
+from fleetfit_operator.observe.hardware import node_hardware
 from fleetfit_operator.observe.pods import RuntimePod, runtime_pod
 
 
@@ -54,6 +56,7 @@ class FleetCache:
             options=ReflectorOptions(namespace=pods.namespace, label_selector=pods.label_selector),
         )
         self._classified: dict[NodeName, tuple[Node, HardwareClass | None]] = {}
+        self._hardware: dict[NodeName, tuple[Node, NodeHardware]] = {}
         self._classes: tuple[HardwareClass, ...] = ()
 
     @property
@@ -92,10 +95,17 @@ class FleetCache:
     def snapshot(self, declared: Declared, now: datetime) -> FleetSnapshot:
         """Return everything that is known, as values that do not change any more."""
         self._forget_classes_unless(declared.classes)
+        self._forget_hardware_of_nodes_that_are_gone()
         inferences = self.inferences.items
         ready_at = self._runtime_ready_at()
         nodes = {
-            node.name: FleetNode(node, self._class_of(node), inferences.get(key), ready_at.get(node.name))
+            node.name: FleetNode(
+                node,
+                self._class_of(node),
+                inferences.get(key),
+                ready_at.get(node.name),
+                self._hardware_of(node),
+            )
             for key, node in self.nodes.items.items()
         }
         return FleetSnapshot(now, nodes, declared.deployments, declared.suites, declared.classes)
@@ -116,6 +126,19 @@ class FleetCache:
         hardware_class = classify(node, self._classes)
         self._classified[node.name] = (node, hardware_class)
         return hardware_class
+
+    def _hardware_of(self, node: Node) -> NodeHardware:
+        """Return what the node's labels say of its hardware; remembered as the class is."""
+        known = self._hardware.get(node.name)
+        if known is not None and known[0] is node:
+            return known[1]
+        hardware = node_hardware(node)
+        self._hardware[node.name] = (node, hardware)
+        return hardware
+
+    def _forget_hardware_of_nodes_that_are_gone(self) -> None:
+        if len(self._hardware) > 2 * len(self.nodes.items) + 100:
+            self._hardware.clear()
 
     def _forget_classes_unless(self, classes: tuple[HardwareClass, ...]) -> None:
         if classes != self._classes or len(self._classified) > 2 * len(self.nodes.items) + 100:

@@ -7,11 +7,12 @@ so that one fault does not hide another.
 from collections.abc import Callable, Sequence
 
 from fleetfit_api.base import ConditionStatus
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.report.conditions import Finding
 from fleetfit_operator.report.hindrances import hindered
+from fleetfit_operator.report.prediction_drift import prediction_drift
 from fleetfit_operator.report.view import DeploymentView
 from fleetfit_operator.rollout.messages import ClassPhase, counted, listed
 from fleetfit_operator.rollout.standing import Standing, standing_of
@@ -55,6 +56,9 @@ def degraded_finding(view: DeploymentView) -> Finding:
     if faults:
         message = "; also: ".join(fault.message for fault in faults)
         return Finding(faults[0].reason, message, ConditionStatus.TRUE)
+    drift = prediction_drift(view)
+    if drift is not None:
+        return Finding(drift.reason, f"{drift.message}{_absent_clause(view)}")
     if _absent(view):
         return Finding(Reason.NODES_ABSENT, f"no fault{_absent_clause(view)}")
     return Finding(Reason.HEALTHY, "no fault")

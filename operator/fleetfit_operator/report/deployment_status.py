@@ -3,8 +3,8 @@
 from collections import Counter
 
 from fleetfit_api.deployment import InferenceDeploymentStatus, NodeCounts, VariantStatus
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.names import RUNTIME_HTTP_PORT, RUNTIME_SERVICE_NAME
-from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import ConditionType
 
 from fleetfit_operator.report.conditions import conditions_of
@@ -13,6 +13,7 @@ from fleetfit_operator.report.deployment_findings import (
     progressing_finding,
     ready_finding,
 )
+from fleetfit_operator.report.prediction_drift import with_drifting_variants
 from fleetfit_operator.report.view import DeploymentView
 from fleetfit_operator.rollout.standing import serves_something
 
@@ -37,7 +38,7 @@ def deployment_status(view: DeploymentView) -> InferenceDeploymentStatus:
         variants_summary=_variants_summary(view),
         nodes=counts,
         variants=_variants(view),
-        classes=list(view.plan.classes[:_MOST_CLASSES]),
+        classes=with_drifting_variants(view, view.plan.classes[:_MOST_CLASSES]),
         conditions=conditions_of(
             findings, deployment.status.conditions, deployment.metadata.generation, view.now
         ),

@@ -4,7 +4,7 @@ It is said at once, not when the deadline of the rollout has passed, and in word
 changes: a figure that moves with every attempt would be a write of the status with every attempt.
 """
 
-from fleetfit_api.node_inference import ModelStatus
+from fleetfit_api.model_status import ModelStatus
 from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.fleet.progress import RolloutNode

@@ -10,6 +10,7 @@ from fleetfit_api.names import NodeName
 from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.fleet.choice import Choice
+from fleetfit_operator.fleet.prediction_errors import VariantError
 from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan
 from fleetfit_operator.fleet.snapshot import DeploymentKey
 from fleetfit_operator.rollout.messages import ClassPhase
@@ -29,6 +30,7 @@ class DeploymentView:
         lost: Nodes on which an older deployment serves the model name, with that deployment.
         service_namespace: Namespace of the Service of the runtime.
         now: The time, UTC.
+        prediction_errors: How far predictions were from what nodes timed, by class and variant.
     """
 
     deployment: InferenceDeployment
@@ -40,6 +42,7 @@ class DeploymentView:
     lost: Mapping[NodeName, DeploymentKey]
     service_namespace: str
     now: datetime
+    prediction_errors: Sequence[VariantError] = ()
 
     @property
     def matched(self) -> int:

@@ -30,10 +30,15 @@ def moves_of(state: ClassNodes) -> frozenset[NodeName]:
     if state.rollout.paused:
         return frozenset()
     wave = _Wave(state)
-    for node in sorted(state.movers, key=lambda each: (_urgency(state, each), each.name)):
+    for node in in_turn(state):
         if node.wanted is not None and wave.admits(node, node.wanted):
             wave.add(node, node.wanted)
     return frozenset(wave.moves)
+
+
+def in_turn(state: ClassNodes) -> list[RolloutNode]:
+    """Return the nodes that are to change in the order in which they will."""
+    return sorted(state.movers, key=lambda each: (_urgency(state, each), each.name))
 
 
 def _urgency(state: ClassNodes, node: RolloutNode) -> int:

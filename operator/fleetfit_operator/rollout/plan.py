@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from fleetfit_api.deployment import ClassStatus, Rollout
+from fleetfit_api.names import NodeName
 
 from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan
 from fleetfit_operator.rollout.hardware_class import ClassNodes, destination
 from fleetfit_operator.rollout.messages import message_of, phase_of
 from fleetfit_operator.rollout.moves import moves_of
 from fleetfit_operator.rollout.standing import Standing
+from fleetfit_operator.rollout.upcoming import upcoming_waves
 
 _MESSAGE_CHARACTERS = 2048
 
@@ -28,11 +30,13 @@ def plan_rollout(rollout: Rollout, nodes: Iterable[RolloutNode], now: datetime) 
         now: The time, UTC.
     """
     states = [ClassNodes(rollout, members, now) for members in _by_class(nodes)]
+    moves = frozenset[NodeName]().union(*(moves_of(state) for state in states))
     deadlines = [deadline for state in states if (deadline := state.next_deadline_s()) is not None]
     return RolloutPlan(
-        moves=frozenset().union(*(moves_of(state) for state in states)),
+        moves=moves,
         classes=tuple(_class_status(state) for state in states),
         next_check_s=min(deadlines, default=None),
+        upcoming={name: waves for state in states for name, waves in upcoming_waves(state, moves).items()},
     )
 
 

@@ -6,7 +6,7 @@ Nothing is remembered here: after a restart of the operator the same facts give 
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fleetfit_api.node_inference import ModelPhase, ModelStatus
+from fleetfit_api.model_status import ModelPhase, ModelStatus
 from fleetfit_api.reasons import Reason
 
 from fleetfit_operator.fleet.progress import RolloutNode

@@ -7,28 +7,36 @@ In this order:
    something else than the user asked for by name would be worse than a message.
 2. Without a feasible variant nothing is chosen, and the node keeps what it has.
 3. The feasible variant with the best QoE; ties go to the faster one, then by name.
-4. What the node runs now (same file, still feasible) stays unless the gain exceeds the hysteresis, and for the minimum
-   dwell even then. An edit of the suite, qoe or selection ends the dwell, not the hysteresis.
+4. What the node runs now (same file, still feasible) stays unless a rival's gain exceeds what `hysteresis` asks for,
+   and for the minimum dwell even then. An edit of the suite, qoe or selection ends the dwell, not the hysteresis. What
+   the node merely tries (`exploration`) has neither. Of several rivals that gain enough the best one is taken.
 
-Nothing here waits for a rollout: whether the node may change now is decided there.
+Nothing here waits for a rollout: whether the node may change now is decided there. Nothing here explores either: that
+takes a look at all nodes.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from fleetfit_api.node_inference import Assignment
 
-from fleetfit_operator.fleet.choice import Candidate, Choice, LatencyPrediction
+from fleetfit_operator.fleet.choice import Candidate, Choice, LatencyPrediction, Opinion
 from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.select import explanation
 from fleetfit_operator.select.candidates import Field, field_of
+from fleetfit_operator.select.hysteresis import is_worth_changing
 from fleetfit_operator.select.pins import pin_for
 from fleetfit_operator.select.policy import Policy
-from fleetfit_operator.select.qoe import qoe_gain
+from fleetfit_operator.select.standing import standing_of
 
 
 def choose(
-    policy: Policy, node: FleetNode, predictions: Mapping[str, LatencyPrediction], now: datetime
+    policy: Policy,
+    node: FleetNode,
+    predictions: Mapping[str, LatencyPrediction],
+    now: datetime,
+    opinion: Opinion | None = None,
 ) -> Choice:
     """Return the variant that the node should run and why.
 
@@ -37,8 +45,20 @@ def choose(
         node: The node with what it runs and reports.
         predictions: Expected latency by name of variant; a variant that is missing is infeasible.
         now: The time, UTC.
+        opinion: What users are known to like; None while nothing is.
     """
-    field = field_of(policy, node, predictions)
+    return choose_from(policy, node, field_of(policy, standing_of(policy, node), predictions, opinion), now)
+
+
+def choose_from(policy: Policy, node: FleetNode, field: Field, now: datetime) -> Choice:
+    """Return the variant that the node should run and why.
+
+    Args:
+        policy: The deployment and its suite.
+        node: The node with what it runs and reports.
+        field: The candidates as the node sees them.
+        now: The time, UTC.
+    """
     pin = pin_for(policy.spec.selection.pins, node.node)
     if pin is not None:
         pinned = field.by_name.get(pin.variant)
@@ -46,12 +66,12 @@ def choose(
             return _nothing(field, explanation.impossible_pin_sentence(policy, pin, field))
         best = field.ranked[0] if field.ranked else None
         reason = explanation.pinned_sentence(policy.spec.qoe, pin, pinned, best)
-        return _choice(field, pinned, reason)
+        return replace(_choice(policy, field, pinned, reason), pinned=True)
     if not field.ranked:
         return _nothing(field, explanation.infeasible_sentence(policy, field))
     current = node.assignment(policy.key)
     kept = _still_feasible(current, field)
-    if current is None or kept is None:
+    if current is None or kept is None or current.exploring:
         return _best(policy, field)
     return _stay_or_change(policy, field, current, kept, now)
 
@@ -60,17 +80,20 @@ def _stay_or_change(
     policy: Policy, field: Field, current: Assignment, kept: Candidate, now: datetime
 ) -> Choice:
     best = field.ranked[0]
-    selection = policy.spec.selection
     if best is kept:
         return _best(policy, field)
-    if qoe_gain(kept.qoe, best.qoe) <= selection.hysteresis:
-        reason = explanation.hysteresis_sentence(policy.spec.qoe, kept, best, selection.hysteresis)
-        return _choice(field, kept, reason)
+    selection, qoe = policy.spec.selection, policy.spec.qoe
+    rival = next((each for each in field.ranked if is_worth_changing(selection, kept, each)), None)
+    if rival is None:
+        reason = explanation.hysteresis_sentence(qoe, kept, best, selection)
+        return _choice(policy, field, kept, reason)
     remaining_s = _dwell_remaining_s(policy, current, now)
     if remaining_s > 0:
-        reason = explanation.dwell_sentence(policy.spec.qoe, kept, best, remaining_s)
-        return _choice(field, kept, reason, recheck_s=remaining_s)
-    return _best(policy, field)
+        reason = explanation.dwell_sentence(qoe, kept, rival, remaining_s)
+        return _choice(policy, field, kept, reason, recheck_s=remaining_s)
+    if rival is best:
+        return _best(policy, field)
+    return _choice(policy, field, rival, explanation.surer_sentence(qoe, rival, best))
 
 
 def _dwell_remaining_s(policy: Policy, current: Assignment, now: datetime) -> float:
@@ -90,15 +113,18 @@ def _still_feasible(current: Assignment | None, field: Field) -> Candidate | Non
 
 def _best(policy: Policy, field: Field) -> Choice:
     best = field.ranked[0]
-    return _choice(field, best, explanation.best_sentence(policy.spec.qoe, best, field.runner_up(best)))
+    reason = explanation.best_sentence(policy.spec.qoe, best, field.runner_up(best))
+    return _choice(policy, field, best, reason)
 
 
-def _choice(field: Field, chosen: Candidate, reason: str, recheck_s: float | None = None) -> Choice:
+def _choice(
+    policy: Policy, field: Field, chosen: Candidate, reason: str, recheck_s: float | None = None
+) -> Choice:
     return Choice(
         chosen=chosen,
         runner_up=field.runner_up(chosen),
         candidates=field.by_name,
-        reason=reason,
+        reason=reason + explanation.notes(policy, chosen),
         recheck_s=recheck_s,
     )
 

@@ -12,6 +12,7 @@ from fleetfit_api.deployment import InferenceDeploymentSpec
 from fleetfit_api.suite import ModelSuiteSpec, Variant
 
 from fleetfit_operator.fleet.snapshot import DeploymentKey
+from fleetfit_operator.select.qoe import QoeTerms, qoe_terms
 
 _DIGEST_CHARACTERS = 16
 
@@ -28,6 +29,9 @@ class Policy:
         suite: The suite to choose from.
         decided_from: Digest of everything in them that the user can edit to change choices.
         best_accuracy: Accuracy of the suite's best variant, feasible or not, so that QoE does not depend on the node.
+        terms: Weights and targets of the QoE.
+        unsupported: What nodes of a hardware class have shown not to run there: (class, variant, digest), from
+            `failures.with_class_failures`.
     """
 
     key: DeploymentKey
@@ -37,6 +41,8 @@ class Policy:
     suite: ModelSuiteSpec
     decided_from: str
     best_accuracy: float
+    terms: QoeTerms
+    unsupported: frozenset[tuple[str, str, str]] = frozenset()
 
     def variant(self, name: str) -> Variant | None:
         """Return the variant of that name, or None."""
@@ -45,6 +51,7 @@ class Policy:
 
 def policy_of(deployment: InferenceDeployment, suite: ModelSuite) -> Policy:
     """Return what the choices of the deployment have in common."""
+    best_accuracy = max((variant.accuracy for variant in suite.spec.variants), default=0.0)
     return Policy(
         key=DeploymentKey(deployment.metadata.namespace, deployment.metadata.name),
         spec=deployment.spec,
@@ -52,12 +59,13 @@ def policy_of(deployment: InferenceDeployment, suite: ModelSuite) -> Policy:
         suite_name=suite.metadata.name,
         suite=suite.spec,
         decided_from=decision_digest(deployment.spec, suite.spec),
-        best_accuracy=max((variant.accuracy for variant in suite.spec.variants), default=0.0),
+        best_accuracy=best_accuracy,
+        terms=qoe_terms(deployment.spec.qoe, best_accuracy),
     )
 
 
 def decision_digest(spec: InferenceDeploymentSpec, suite: ModelSuiteSpec) -> str:
-    """Return a short digest of what choices are made from: qoe, selection and the suite, but not how it rolls out.
+    """Return a short digest of what choices are made from: the suite, qoe, selection and whether it must be signed.
 
     Values that equal their defaults are left out, so that an operator whose API has new fields does not take every
     deployment for edited. The order of variants does not matter.
@@ -70,5 +78,7 @@ def decision_digest(spec: InferenceDeploymentSpec, suite: ModelSuiteSpec) -> str
         suite.storage_uri or "",
         [variant.model_dump(mode="json", exclude_defaults=True) for variant in variants],
     ]
+    if spec.serving.require_signature:
+        content.append("signed")
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARACTERS]

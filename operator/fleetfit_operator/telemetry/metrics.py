@@ -1,4 +1,6 @@
-"""All metrics of the operator: names and labels in one place, registered with the registry that is given.
+"""The metrics of the operator with their names and labels, registered with the registry that is given.
+
+Those about predictions are in `prediction_metrics`.
 
 Labels are bounded: no label has a value per node.
 """
@@ -13,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from fleetfit_operator import __version__
 from fleetfit_operator.fleet.snapshot import DeploymentKey
+from fleetfit_operator.telemetry.model_metrics import ModelMetrics
+from fleetfit_operator.telemetry.prediction_metrics import PredictionMetrics
 
 NODE_STATES: Final = ("matched", "assigned", "updated", "ready", "serving", "failed", "absent")
 
@@ -106,6 +110,8 @@ class Metrics:
         self.writes = Counter(
             "fleetfit_writes", "Objects written by kind and outcome.", ["kind", "outcome"], registry=registry
         )
+        self.predictions = PredictionMetrics(registry)
+        self.model = ModelMetrics(registry)
         build = Gauge("fleetfit_build_info", "Version of the operator.", ["version"], registry=registry)
         build.labels(__version__).set(1)
 

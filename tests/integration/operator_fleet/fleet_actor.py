@@ -110,6 +110,10 @@ class FleetActor:
         self.up[name] = False
         await self._heartbeat(name)
 
+    def look_again(self, name: str) -> None:
+        """Let a node that hung try again what it was told."""
+        self._look_at(name)
+
     async def bring_back(self, name: str) -> None:
         self.up[name] = True
         await self._heartbeat(name)
@@ -124,6 +128,14 @@ class FleetActor:
         inference = self.inferences.items.get(ObjectKey("", node))
         assignments = inference.spec.assignments if inference else []
         return next((each.variant for each in assignments if each.deployment == deployment), None)
+
+    def upcoming(self) -> dict[str, list[str]]:
+        """Addresses that nodes were told to fetch ahead, by those that were told any."""
+        return {
+            key.name: [each.uri for each in inference.spec.upcoming]
+            for key, inference in sorted(self.inferences.items.items())
+            if inference.spec.upcoming
+        }
 
     def variants(self, deployment: str) -> dict[str, str | None]:
         return {node: self.variant(node, deployment) for node in self.up}

@@ -33,6 +33,29 @@ async def test_a_change_goes_to_the_canary_first_and_in_waves(
 
 
 @pytest.mark.usefixtures("operator")
+async def test_nodes_of_later_waves_are_told_ahead_what_they_will_run(
+    client: ApiClient, fleet: FleetActor, status: StatusView
+) -> None:
+    rollout = {"maxUnavailable": 1, "canary": {"nodesPerClass": 1}}
+    await apply(client, hardware_class("plain"), suite(), deployment(rollout=rollout))
+    await add_nodes(fleet, 5)
+    await until(lambda: fleet.all_ready("digits", "exact"), "installed")
+    assert fleet.upcoming() == {}
+    fleet.outcomes["small"] = "hang"
+    await apply(client, deployment(rollout=rollout, qoe=only("int8")))
+    await until(lambda: len(fleet.upcoming()) == 2, "the two nodes after the canary are told")
+    assert fleet.upcoming() == {
+        name: ["https://models.example/digits/small.onnx"] for name in ("edge-1", "edge-2")
+    }
+    assert [fleet.variant(name, "digits") for name in ("edge-0", "edge-1")] == ["small", "exact"]
+    del fleet.outcomes["small"]
+    fleet.look_again("edge-0")
+    await until(lambda: fleet.all_ready("digits", "small"), "all changed")
+    await status.until("Progressing", "RolloutComplete")
+    assert fleet.upcoming() == {}
+
+
+@pytest.mark.usefixtures("operator")
 async def test_failures_stop_the_class_and_nodes_go_on_with_what_they_had(
     client: ApiClient, fleet: FleetActor, status: StatusView
 ) -> None:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from fleetfit_operator.telemetry.metrics import Metrics
 from fleetfit_runtime.engine.model_table import ModelTable
-from fleetfit_runtime.telemetry.metrics import Gauges, RequestCounts, RuntimeCollector
+from fleetfit_runtime.probe.node_probe import NodeReading
+from fleetfit_runtime.telemetry.gauges import Gauges
+from fleetfit_runtime.telemetry.metrics import RuntimeCollector
+from fleetfit_runtime.telemetry.node_metrics import NodeCollector
+from fleetfit_runtime.telemetry.request_counts import RequestCounts
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
@@ -25,7 +29,8 @@ def known() -> set[str]:
     Metrics(operator)
     gauges = Gauges(ready=lambda: True, connections=int, store_bytes=int, store_free_bytes=int)
     runtime = RuntimeCollector(RequestCounts(), ModelTable(), gauges, {"version": "1"})
-    return sample_names(operator.collect()) | sample_names(runtime.collect())
+    node = NodeCollector(NodeReading)
+    return set[str]().union(*(sample_names(each.collect()) for each in (operator, runtime, node)))
 
 
 @pytest.mark.parametrize("name", ["alerts.yaml", "dashboards/fleetfit.json"])

@@ -53,6 +53,7 @@ def test_the_runtime_is_told_what_it_needs() -> None:
         "POD_NAMESPACE": "metadata.namespace",
         "FLEETFIT_STORE_DIR": "/var/lib/fleetfit",
         "FLEETFIT_HTTP_PORT": "8080",
+        "FLEETFIT_GRPC_PORT": "8001",
         "FLEETFIT_HARDWARE_CLASS": "arm64-cpu",
         "FLEETFIT_PROVIDERS": "CPUExecutionProvider",
         "FLEETFIT_INTRA_OP_THREADS": "2",
@@ -66,6 +67,45 @@ def test_variables_of_the_class_are_added_but_override_nothing() -> None:
     assert len(names) == len(set(names))
     assert environment(body)["OMP_PROC_BIND"] == "1"
     assert environment(body)["NODE_NAME"] == "spec.nodeName"
+
+
+def test_credentials_and_claims_are_mounted_read_only_and_no_missing_secret_holds_a_pod_up() -> None:
+    body = runtime_daemon_set(
+        hardware_class(credentials=["model-store", "registry"], claims=["models.v1"]), INSTALL
+    )
+    volumes = {each["name"]: each for each in body["spec"]["template"]["spec"]["volumes"]}
+    mounts = {each["mountPath"]: each for each in container(body)["volumeMounts"]}
+    secret = mounts["/etc/fleetfit/credentials/model-store"]
+    claim = mounts["/var/lib/fleetfit-claims/models.v1"]
+    assert secret["readOnly"] is claim["readOnly"] is True
+    assert volumes[secret["name"]]["secret"] == {
+        "secretName": "model-store",
+        "optional": True,
+        "defaultMode": 0o400,
+    }
+    assert volumes[claim["name"]]["persistentVolumeClaim"] == {"claimName": "models.v1", "readOnly": True}
+    assert "." not in claim["name"]
+    told = environment(body)
+    assert told["FLEETFIT_CREDENTIALS_DIRS"] == (
+        "/etc/fleetfit/credentials/model-store,/etc/fleetfit/credentials/registry"
+    )
+    assert told["FLEETFIT_CLAIMS_DIR"] == "/var/lib/fleetfit-claims"
+
+
+def test_public_keys_are_mounted_and_the_runtime_is_told_what_they_are_for() -> None:
+    body = runtime_daemon_set(
+        hardware_class(trustedKeys=["signers", "more.keys"], requireSignatures=True), INSTALL
+    )
+    volumes = {each["name"]: each for each in body["spec"]["template"]["spec"]["volumes"]}
+    mounts = {each["mountPath"]: each for each in container(body)["volumeMounts"]}
+    keys = mounts["/etc/fleetfit/trusted-keys/signers"]
+    assert keys["readOnly"] is True
+    assert volumes[keys["name"]]["configMap"] == {"name": "signers", "optional": True}
+    told = environment(body)
+    assert told["FLEETFIT_TRUSTED_KEYS_DIRS"] == (
+        "/etc/fleetfit/trusted-keys/signers,/etc/fleetfit/trusted-keys/more.keys"
+    )
+    assert told["FLEETFIT_REQUIRE_SIGNATURES"] == "true"
 
 
 def test_the_container_can_do_as_little_as_possible() -> None:

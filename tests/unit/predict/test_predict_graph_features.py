@@ -7,9 +7,8 @@ import onnx
 import pytest
 from fleetfit_api.suite import GraphFeatures, Precision
 from fleetfit_operator.predict.graph_features import graph_features
+from fleetfit_training.graph_builder import ConvShape, GraphBuilder
 from onnx import TensorProto, helper, numpy_helper
-
-from training.graph_builder import ConvShape, GraphBuilder
 
 
 def operators(features: GraphFeatures) -> dict[str, tuple[int, int]]:

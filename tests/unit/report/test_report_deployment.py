@@ -5,8 +5,8 @@ import pytest
 from fleetfit_api import InferenceDeployment
 from fleetfit_api.base import Condition, ConditionStatus
 from fleetfit_api.deployment import InferenceDeploymentStatus
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import ModelPhase
 from fleetfit_api.reasons import Reason
 from fleetfit_operator.fleet.choice import Choice
 from fleetfit_operator.fleet.progress import RolloutNode

@@ -2,7 +2,7 @@
 
 import pytest
 from fleetfit_api.base import Condition
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_operator.fleet.progress import RolloutNode
 from fleetfit_operator.report.deployment_status import deployment_status
 from fleetfit_operator.report.view import DeploymentView

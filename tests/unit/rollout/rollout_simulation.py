@@ -5,8 +5,8 @@ from datetime import datetime
 from functools import cache
 
 from fleetfit_api.deployment import Rollout
+from fleetfit_api.model_status import ModelPhase, ModelStatus
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import ModelPhase, ModelStatus
 from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan
 from fleetfit_operator.rollout.plan import plan_rollout
 

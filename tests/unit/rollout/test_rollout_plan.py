@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from fleetfit_api.deployment import ClassStatus, Rollout
-from fleetfit_api.node_inference import ModelPhase
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_operator.fleet.progress import RolloutNode, RolloutPlan
 from fleetfit_operator.rollout.hardware_class import max_unavailable_nodes
 from fleetfit_operator.rollout.plan import plan_rollout

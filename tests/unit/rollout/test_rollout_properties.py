@@ -4,8 +4,8 @@ import random
 from typing import Any
 
 from fleetfit_api.deployment import Rollout
+from fleetfit_api.model_status import ModelPhase
 from fleetfit_api.names import NodeName
-from fleetfit_api.node_inference import ModelPhase
 from fleetfit_operator.fleet.progress import RolloutNode
 from fleetfit_operator.rollout.hardware_class import max_unavailable_nodes
 from fleetfit_operator.rollout.plan import plan_rollout

@@ -6,7 +6,7 @@ from typing import Any
 
 from fleetfit_api import InferenceDeployment, ModelSuite
 from fleetfit_api.deployment import ClassStatus
-from fleetfit_api.node_inference import ModelPhase, ModelStatus
+from fleetfit_api.model_status import ModelPhase, ModelStatus
 from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.rollout.plan import plan_rollout
 from fleetfit_operator.rollout.view import rollout_node

@@ -1,11 +1,11 @@
 """Pure parts of the engine: load errors, provider proof, percentiles."""
 
 import pytest
-from fleetfit_api.node_inference import MeasurementSource
+from fleetfit_api.model_status import MeasurementSource
 from fleetfit_api.reasons import Reason
 from fleetfit_runtime.engine.latency import LatencyWindow, percentile, summarise
 from fleetfit_runtime.engine.load_errors import classify_load_error
-from fleetfit_runtime.engine.providers import prove_provider, usable_chain
+from fleetfit_runtime.engine.providers import CPU_PROVIDER, prove_provider, usable_chain
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +103,11 @@ def test_window_speaks_after_thirty_and_forgets_the_old() -> None:
     measured = window.measured()
     assert measured is not None
     assert (measured.latency_p95_seconds, measured.samples) == (1.0, 40)
+
+
+def test_part_of_a_graph_that_runs_elsewhere_is_told() -> None:
+    chain = ["OpenVINOExecutionProvider", CPU_PROVIDER]
+    part = prove_provider(chain, chain, chain, {chain[0]: 17, CPU_PROVIDER: 3}, [])
+    assert (part.provider, part.fallback) == (chain[0], False)
+    assert part.message == f"{chain[0]} runs 17 of 20 nodes of the graph, 3 on {CPU_PROVIDER}"
+    assert prove_provider(chain, chain, chain, {chain[0]: 20}, []).message == ""

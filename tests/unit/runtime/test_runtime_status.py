@@ -9,17 +9,10 @@ from pathlib import Path
 
 import orjson
 import pytest
-from fleetfit_api.node_inference import (
-    Measured,
-    MeasurementSource,
-    ModelPhase,
-    ModelStatus,
-    NodeInferenceStatus,
-    NodeTelemetry,
-    ReferenceRun,
-)
+from fleetfit_api.model_status import Measured, MeasurementSource, ModelPhase, ModelStatus, RatingSummary
+from fleetfit_api.node_inference import NodeInferenceStatus
+from fleetfit_api.node_telemetry import NodeTelemetry
 from fleetfit_runtime.agent.node_memory import NodeMemory, Remembered
-from fleetfit_runtime.agent.reference_cache import ReferenceCache, ReferenceKey
 from fleetfit_runtime.agent.status import NodeState, build_status, damp_measured
 from fleetfit_runtime.telemetry.counts import LATENCY_BOUNDS_S, Histogram
 from fleetfit_runtime.telemetry.json_log import JsonFormatter
@@ -65,6 +58,23 @@ def test_figures_are_written_when_they_say_something_new(
     assert (damp_measured(new, before, may_move=may_move) != before) is written
 
 
+@pytest.mark.parametrize(
+    ("voices", "may_move", "written"), [(5.5, True, False), (6.0, True, True), (9.0, False, False)]
+)
+def test_ratings_are_written_when_they_say_something_new_and_not_at_once(
+    voices: float, may_move: bool, written: bool
+) -> None:
+    def rated(voices: float) -> NodeInferenceStatus:
+        figures = status(1.0)
+        summary = RatingSummary(variant="a", sha256="a" * 64, voices=voices, score=0.5)
+        figures.models[0] = figures.models[0].model_copy(update={"ratings": [summary]})
+        return figures
+
+    before = rated(5.0)
+    assert (damp_measured(rated(voices), before, may_move=may_move) != before) is written
+    assert damp_measured(status(1.0), before, may_move=False) == before
+
+
 def test_condition_keeps_its_time_while_its_status_stays() -> None:
     first = build_status(STATE, [], NodeInferenceStatus(), NOW)
     assert first.conditions[0].status == "True"
@@ -82,40 +92,6 @@ def test_memory_survives_and_a_refusing_disk_is_no_end(tmp_path: Path) -> None:
     memory.write(Remembered(uid="u", epoch=4))
     assert NodeMemory(tmp_path / "memory.json").read().epoch == 4
     NodeMemory(tmp_path / "absent" / "memory.json").write(Remembered(epoch=5))
-
-
-def test_reference_runs_are_timed_once_per_key(tmp_path: Path) -> None:
-    calls: list[int] = []
-
-    def run(_providers: object, threads: int) -> list[ReferenceRun]:
-        calls.append(threads)
-        return [ReferenceRun(provider="CPUExecutionProvider", set_version="1")]
-
-    key = ReferenceKey(
-        providers=("CPUExecutionProvider",),
-        onnxruntime_version="1",
-        intra_op_threads=1,
-        set_version="1",
-        cpu_count=1.0,
-    )
-    cache = ReferenceCache(tmp_path / "runs.json", key, run)
-    assert cache.known() is None
-    assert cache.time() == cache.known()
-    other = ReferenceCache(tmp_path / "runs.json", key.model_copy(update={"intra_op_threads": 2}), run)
-    assert other.known() is None
-    assert calls == [1]
-
-
-def test_reference_set_that_fails_leaves_the_node_without_a_fingerprint(tmp_path: Path) -> None:
-    def run(_providers: object, _threads: int) -> list[ReferenceRun]:
-        raise RuntimeError("no kernel")
-
-    key = ReferenceKey(
-        providers=(), onnxruntime_version="", intra_op_threads=1, set_version="", cpu_count=1.0
-    )
-    cache = ReferenceCache(tmp_path / "runs.json", key, run)
-    assert cache.time() == []
-    assert cache.known() is None
 
 
 def test_histogram_is_cumulative() -> None:

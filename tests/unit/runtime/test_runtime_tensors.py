@@ -1,5 +1,6 @@
 """Tensors in JSON and binary form: what goes out comes back, whatever it is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 
 
 @st.composite
-def arrays(draw: st.DrawFn) -> tuple[str, np.ndarray[Any, Any]]:
-    datatype = draw(st.sampled_from(sorted(DATATYPES)))
+def arrays(draw: st.DrawFn, datatypes: Sequence[str] = sorted(DATATYPES)) -> tuple[str, np.ndarray[Any, Any]]:
+    datatype = draw(st.sampled_from(datatypes))
     dtype = DATATYPES[datatype].dtype
     if datatype == "BYTES":
         text = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -37,7 +38,7 @@ def test_binary_form_comes_back(drawn: tuple[str, np.ndarray[Any, Any]]) -> None
     assert back.tolist() == array.tolist()
 
 
-@given(arrays(), st.booleans())
+@given(arrays(sorted(DATATYPES.keys() - {"BF16"})), st.booleans())
 def test_json_form_comes_back_flat_and_nested(drawn: tuple[str, np.ndarray[Any, Any]], nested: bool) -> None:
     datatype, array = drawn
     written = array.tolist() if nested and array.ndim else json_from_array(array, DATATYPES[datatype])

@@ -1,7 +1,9 @@
 from typing import Any
 
 import pytest
-from fleetfit_api.node_inference import Assignment, Evidence, ModelPhase
+from fleetfit_api.model_status import ModelPhase
+from fleetfit_api.node_inference import Assignment
+from fleetfit_api.prediction import Evidence
 from fleetfit_operator.fleet.choice import Choice, LatencyPrediction
 from fleetfit_operator.fleet.snapshot import FleetNode
 from fleetfit_operator.select.assignment import next_assignment, wanted_target
@@ -63,6 +65,8 @@ def test_a_first_assignment_says_everything_that_the_node_needs() -> None:
         ("a.onnx", "https://x.test/m/", "https://x.test/m/a.onnx"),
         ("https://y.test/a.onnx", "https://x.test", "https://y.test/a.onnx"),
         ("file:///a.onnx", None, "file:///a.onnx"),
+        ("deep/a.onnx", "s3://models/digits", "s3://models/digits/deep/a.onnx"),
+        ("a.onnx", "oci://r.test:5000/models/digits:v1", "oci://r.test:5000/models/digits:v1/a.onnx"),
     ],
 )
 def test_relative_uris_are_resolved(uri: str, base: str | None, expected: str) -> None:
@@ -70,6 +74,17 @@ def test_relative_uris_are_resolved(uri: str, base: str | None, expected: str) -
     _, made = decide(rules, fleet_node())
     assert made is not None
     assert made.uri == expected
+
+
+def test_further_files_go_with_the_variant_and_count_for_its_size() -> None:
+    data = {"name": "part/weights.data", "uri": "w.data", "sha256": digest("w"), "sizeBytes": 5000}
+    rules = policy_of(deployment(), suite(variant("small", files=[data])))
+    _, made = decide(rules, fleet_node())
+    assert made is not None
+    (file,) = made.files
+    assert (file.name, file.uri) == ("part/weights.data", "https://models.test/digits/w.data")
+    assert (file.sha256, file.size_bytes) == (digest("w"), 5000)
+    assert rules.suite.variants[0].total_bytes == 6000
 
 
 def test_a_node_that_may_not_move_keeps_nothing_or_what_it_has() -> None:
@@ -119,6 +134,37 @@ def test_a_new_model_name_reaches_a_node_that_may_not_move() -> None:
     _, kept = decide(policy(serving={"modelName": "after"}), fleet_node(assignment=old), may_move=False)
     assert kept is not None
     assert (kept.model_name, kept.variant) == ("after", "big")
+
+
+def test_how_requests_run_together_reaches_every_node_at_once_and_is_no_new_decision() -> None:
+    serving = {"batching": {"maxItems": 4, "maxWaitMilliseconds": 2.5}}
+    edited, before = policy(serving=serving), policy()
+    assert edited.decided_from == before.decided_from
+    _, old = decide(before, fleet_node())
+    assert old is not None
+    for may_move in (False, True):
+        _, made = decide(edited, fleet_node(assignment=old), may_move=may_move, at_s=5000)
+        assert made == old.model_copy(update={"batching": edited.spec.serving.batching})
+        assert made.batching.max_wait_s == 0.0025
+    _, first = decide(edited, fleet_node())
+    assert first is not None
+    assert first.batching.max_items == 4
+
+
+def test_a_signature_goes_with_the_variant_and_what_is_required_reaches_every_node() -> None:
+    variants = suite(variant("big", 0.98), variant("small", 0.95, signatureUri="small.sig"))
+    rules = policy_of(deployment(serving={"requireSignature": True}), variants)
+    _, made = decide(rules, fleet_node())
+    assert made is not None
+    assert (made.signature_uri, made.require_signature) == ("https://models.test/digits/small.sig", True)
+    free = policy_of(deployment(), variants)
+    assert free.decided_from != rules.decided_from
+    _, old = decide(free, fleet_node())
+    assert old is not None
+    assert (old.variant, old.signature_uri, old.require_signature) == ("big", "", False)
+    _, kept = decide(rules, fleet_node(assignment=old), may_move=False)
+    assert kept is not None
+    assert (kept.variant, kept.require_signature) == ("big", True)
 
 
 def test_a_failure_moves_into_memory_with_the_next_assignment() -> None:
@@ -179,7 +225,14 @@ def test_a_pinned_variant_without_a_prediction_can_still_be_written() -> None:
     [
         {"qoe": {"latencyTargetMilliseconds": 6}},
         {"qoe": {"latencyTargetMilliseconds": 5, "constraints": {"minAccuracy": 0.5}}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "profile": "frugal"}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "latencyPercentile": 50}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "energyTargetJoules": 1}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "ratings": {"enabled": False}}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "constraints": {"maxEnergyJoules": 1}}},
         {"selection": {"hysteresis": 0.1}},
+        {"selection": {"hysteresisSigmas": 2}},
+        {"selection": {"exploration": {"maxNodesShare": 0.1}}},
         {"suiteRef": {"name": "other"}},
     ],
 )
@@ -194,6 +247,8 @@ def test_edits_of_what_choices_rest_on_change_the_digest(edit: dict[str, Any]) -
         {"serving": {"modelName": "x"}},
         {"nodeSelector": {"a": "b"}},
         {"selection": {"hysteresis": 0.02}},
+        {"selection": {"hysteresisSigmas": 1, "exploration": {"maxNodesShare": 0}}},
+        {"qoe": {"latencyTargetMilliseconds": 5, "profile": "balanced", "weights": {}, "ratings": {}}},
     ],
 )
 def test_other_edits_and_spelt_out_defaults_do_not(edit: dict[str, Any]) -> None:
@@ -207,3 +262,15 @@ def test_the_suite_counts_but_not_the_order_of_its_variants() -> None:
     assert decision_digest(spec, suite(one).spec) != decision_digest(spec, suite(one, two).spec)
     moved = suite(one, storage_uri="https://elsewhere.test")
     assert decision_digest(spec, suite(one).spec) != decision_digest(spec, moved.spec)
+
+
+def test_what_a_restarted_runtime_times_anew_is_remembered_by_a_node_that_keeps_its_variant() -> None:
+    rules = policy()
+    known = [{"variant": "small", "sha256": digest("small"), "latencyP95Seconds": 0.004, "samples": 200}]
+    old = assigned("small", decidedFrom=rules.decided_from, measuredVariants=known)
+    timed = {"latencyP50Seconds": 0.004, "latencyP95Seconds": 0.0042, "samples": 200, "source": "WarmUp"}
+    _, kept = decide(rules, fleet_node(assignment=old, report=report("small", warmUp=timed)), may_move=False)
+    assert kept is not None
+    assert [(each.timings, each.last_p95_seconds) for each in kept.measured_variants] == [(2, 0.0042)]
+    again = fleet_node(assignment=kept, report=report("small", warmUp=timed))
+    assert decide(rules, again, may_move=False)[1] == kept

@@ -1,0 +1,1 @@
+"""What commands read from a cluster, and what they write there."""

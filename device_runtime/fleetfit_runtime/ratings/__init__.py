@@ -1,0 +1,1 @@
+"""What users of this node say of the variants that served them."""

@@ -1,0 +1,108 @@
+"""Takes infer requests over REST: finds the model and lets the engine run them.
+
+A quick model runs small requests here on the event loop, all of one turn of the loop together; anything else goes
+through the model's own thread, so that health checks are answered while it runs.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from fleetfit_runtime.engine.lane import LaneFull
+from fleetfit_runtime.engine.run_watch import RunRefused
+from fleetfit_runtime.engine.served_model import ServedModel
+from fleetfit_runtime.serve.errors import RequestError
+from fleetfit_runtime.serve.failure_reason import FailureReason
+from fleetfit_runtime.serve.http_message import HttpRequest
+from fleetfit_runtime.serve.infer_job import InferJob, InferTools
+from fleetfit_runtime.serve.infer_ledger import InferLedger
+from fleetfit_runtime.serve.infer_plan import PlanCache
+from fleetfit_runtime.serve.response import Response, error_response
+from fleetfit_runtime.serve.routes import Route
+
+# Parsing this much JSON takes about a millisecond; more would delay health answers.
+_INLINE_JSON_BYTES: Final = 64 << 10
+RETRY: Final = b"Retry-After: 1\r\n"
+
+
+class InferCalls:
+    """Answers infer requests.
+
+    Args:
+        find: returns the model of a route, or raises RequestError.
+        ledger: counts them.
+        max_body_bytes: largest body after decompression.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[Route], ServedModel],
+        ledger: InferLedger,
+        max_body_bytes: int,
+    ) -> None:
+        self._find = find
+        self._ledger = ledger
+        self._tools = InferTools(ledger, max_body_bytes)
+        # The plans of a model go with it: another variant may have other tensors.
+        self._plans: weakref.WeakKeyDictionary[ServedModel, PlanCache] = weakref.WeakKeyDictionary()
+        self._latest: tuple[weakref.ref[ServedModel] | None, PlanCache] = (None, PlanCache())
+
+    def begin(self, route: Route, request: HttpRequest) -> Response | None:
+        """Take a request; return its answer if it cannot be run, else None: the request is answered later.
+
+        Raises:
+            RequestError: there is no such model.
+        """
+        begun_s = time.perf_counter()
+        model = self._find(route)
+        try:
+            job = InferJob(model, request, self._plans_of(model), self._tools, begun_s)
+            if _quick_to_read(request):
+                job.read()
+            model.submit(job)
+        except RequestError as error:
+            self._ledger.refused(model, error.status, begun_s, request)
+            return error_response(error.status, error.message)
+        except RunRefused as refused:
+            self._ledger.refused(model, refused.status, begun_s, request, FailureReason.UNAVAILABLE)
+            return error_response(refused.status, str(refused), RETRY)
+        except LaneFull:
+            return self._overloaded(model, begun_s, request)
+        return None
+
+    def refuse(self, route: Route, request: HttpRequest) -> Response | None:
+        """Answer a request at its head if its model has no place for it; None for all others."""
+        begun_s = time.perf_counter()
+        try:
+            model = self._find(route)
+        except RequestError:
+            return None  # Said when the request is there.
+        return self._overloaded(model, begun_s, request) if model.full else None
+
+    def _overloaded(self, model: ServedModel, begun_s: float, request: HttpRequest) -> Response:
+        self._ledger.refused(model, 503, begun_s, request, FailureReason.OVERLOADED)
+        retry = b"Retry-After: %d\r\n" % max(1, math.ceil(model.wait_s))
+        return error_response(503, f"too many requests wait for model {model.name!r}", retry)
+
+    def _plans_of(self, model: ServedModel) -> PlanCache:
+        known, plans = self._latest
+        if known is not None and known() is model:
+            return plans
+        found = self._plans.get(model)
+        if found is None:
+            found = self._plans[model] = PlanCache()
+        self._latest = (weakref.ref(model), found)
+        return found
+
+
+def _quick_to_read(request: HttpRequest) -> bool:
+    """Tell whether reading a request is a matter of a millisecond; views of binary tensors are free."""
+    if request.head.content_encoding is not None:
+        return False
+    length = request.head.inference_header_length
+    json_bytes = (
+        int(length) if length is not None and length.isdigit() and len(length) < 10 else len(request.body)
+    )
+    return json_bytes <= _INLINE_JSON_BYTES
