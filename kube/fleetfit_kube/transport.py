@@ -1,6 +1,7 @@
 """Sends requests to an API server: credentials, timeouts, retries, errors. It knows HTTP, not Kubernetes objects."""
 
 import random
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,9 @@ from fleetfit_kube.errors import (
 JSON_TYPE: Final = "application/json"
 _ERROR_STATUS: Final = 400
 _UNAUTHORIZED: Final = 401
+# Until then asyncio kept a closed TLS connection until the server had closed its side too: a watch that was left held
+# its socket beyond the end of the session (https://github.com/python/cpython/pull/118960).
+_TLS_CLOSE_WAITS: Final = sys.version_info < (3, 12, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,10 @@ class Transport:
     def open(self) -> None:
         """Make ready to connect."""
         connector = aiohttp.TCPConnector(
-            ssl=self._connection.ssl_context or False, limit=self._options.connections, keepalive_timeout=30
+            ssl=self._connection.ssl_context or False,
+            limit=self._options.connections,
+            keepalive_timeout=30,
+            enable_cleanup_closed=_TLS_CLOSE_WAITS,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

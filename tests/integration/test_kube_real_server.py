@@ -1,7 +1,9 @@
 """The client and the reflector against the real API server: what no fake can promise."""
 
 import asyncio
+import gc
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -151,3 +153,16 @@ async def _watch_node_inferences(admin: ApiClient, version: str) -> None:
                 pass
         except TooManyRequests as error:
             await asyncio.sleep(min(error.retry_after_s, 0.5))
+
+
+def test_a_watch_that_is_left_holds_no_socket_beyond_its_client(control_plane: ControlPlane) -> None:
+    async def leave_a_watch() -> None:
+        async with ApiClient(control_plane.admin()) as client, reflecting(client, "default") as reflector:
+            await until(lambda: reflector.stats.last_event_s is not None)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            asyncio.run(leave_a_watch())
+            gc.collect()
+    assert [str(each.message) for each in caught] == []

@@ -5,13 +5,13 @@ keeps count of what the operator makes nodes do at the same time.
 """
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, ParamSpec
 
 from fleetfit_api import NodeInference
 from fleetfit_kube import ApiClient, ObjectKey, Reflector, ReflectorOptions
@@ -19,6 +19,7 @@ from fleetfit_kube.errors import ApiError, NotFound
 from fleetfit_kube.resources import NODE_INFERENCES, NODES, PODS
 
 HEARTBEAT_S = 4.0
+P = ParamSpec("P")
 
 
 def utc_text() -> str:
@@ -66,6 +67,7 @@ class FleetActor:
         self.history: list[tuple[str, str]] = []
         self.epochs: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
         self._busy: set[tuple[str, str, str]] = set()
         self.inferences: Reflector[NodeInference] = Reflector(
             client, NODE_INFERENCES, NodeInference.model_validate, on_change=self._on_inference
@@ -77,18 +79,20 @@ class FleetActor:
             client, NODES, lambda node: dict(node["metadata"].get("labels") or {})
         )
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["FleetActor"]:
-        tasks = [asyncio.create_task(each.run()) for each in (self.inferences, self.pods, self.nodes)]
-        tasks.append(asyncio.create_task(self._heartbeats()))
+        reflecting = [asyncio.create_task(each.run()) for each in (self.inferences, self.pods, self.nodes)]
+        beating = asyncio.create_task(self._heartbeats())
         try:
             for reflector in (self.inferences, self.pods, self.nodes):
                 await reflector.synced.wait()
             yield self
         finally:
-            for task in [*tasks, *self._tasks]:
+            self._closing.set()
+            for task in reflecting:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
+            # What was begun may end: a request that is cancelled while it connects leaves its socket to the collector.
+            await asyncio.gather(*reflecting, beating, *self._tasks, return_exceptions=True)
 
     # --- what tests do
 
@@ -157,11 +161,12 @@ class FleetActor:
     # --- the kubelet
 
     async def _heartbeats(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
+        while not self._closing.is_set():
             for name, up in list(self.up.items()):
                 if up:
                     await self._heartbeat(name)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), HEARTBEAT_S)
 
     async def _heartbeat(self, name: str) -> None:
         ready = {
@@ -183,9 +188,9 @@ class FleetActor:
         if pod is None or not self.up.get((pod.get("spec") or {}).get("nodeName", "")):
             return
         if pod["metadata"].get("deletionTimestamp"):
-            self._spawn(self._remove_pod(pod))
+            self._spawn(self._remove_pod, pod)
         elif (pod.get("status") or {}).get("phase") != "Running":
-            self._spawn(self._start_pod(pod))
+            self._spawn(self._start_pod, pod)
         else:
             self._look_at(pod["spec"]["nodeName"])
 
@@ -217,7 +222,7 @@ class FleetActor:
             return
         self._count(old, new)
         if self.up.get(key.name) and self._has_runtime(key.name):
-            self._spawn(self._work(key.name, new))
+            self._spawn(self._work, key.name, new)
 
     def _count(self, old: NodeInference | None, new: NodeInference) -> None:
         self.epochs.append(new.spec.leader_epoch)
@@ -263,10 +268,13 @@ class FleetActor:
             NODE_INFERENCES, node, {"status": status}, subresource="status", field_manager="fleetfit-runtime"
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
+        if self._closing.is_set():
+            return
+
         async def guarded() -> None:
             try:
-                await work
+                await work(*args, **kwargs)
             except NotFound:
                 pass
             except ApiError as error:
