@@ -17,6 +17,7 @@ from benchmarks.results import RESULTS_DIRECTORY, Figure, print_figures, print_t
 from benchmarks.serving.bodies import Form
 from benchmarks.serving.cases import CASES, UNITS, Case
 from benchmarks.serving.closed import Contender, Rounds, check_replies, compare
+from benchmarks.serving.load import client_programs
 from benchmarks.serving.models import make_models, sample_of
 from benchmarks.serving.own_server import own_server, prepare_store
 from benchmarks.serving.peers import PEERS, prepare, serving
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", default="", help="only figures whose id contains this")
     parser.add_argument("--out", type=Path, default=RESULTS_DIRECTORY, help="where to write")
     options = parser.parse_args(arguments)
+    print(f"load: {client_programs()}")
     models = make_models(_WORK / "models")
     figures: dict[str, Figure] = {}
     pythons = {} if options.without_peers else {peer.name: prepare(peer, _WORK) for peer in PEERS}
@@ -70,6 +72,7 @@ def _run_case(
         if case.measure != "ratio"
         else own.ratios,
         "errors": sum(load.errors for load in own.loads),
+        "load": client_programs(),
         "requests_per_s": [load.ok_per_s for load in own.loads],
     }
     return Figure(own.figure(case.measure), UNITS[case.measure], others, case.bar, detail)

@@ -1,4 +1,7 @@
-"""Load on a server from the client's core: closed loop by wrk where it is installed, the rest by the own client."""
+"""Load on a server from the client's core: by wrk and h2load where they are installed, else by clients in Python.
+
+Load at a given rate, which neither of the two offers, always comes from the own client.
+"""
 
 import json
 import shutil
@@ -6,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.serving import h2load
 from benchmarks.serving.bodies import Request
 from benchmarks.serving.process import CLIENT_CORE, ServerProcess
 
@@ -82,6 +86,12 @@ def open_loop(server: ServerProcess, request: Request, clients: int, seconds: fl
     return _own(server, request, arguments)
 
 
+def client_programs() -> str:
+    """Name the programs that make the closed-loop load."""
+    http = "wrk" if shutil.which("wrk") else "the own client"
+    return f"{http} over HTTP, {'h2load' if h2load.is_installed() else 'grpcio'} over gRPC"
+
+
 class Background:
     """Closed-loop load in the background, from the client's core too, until it is stopped.
 
@@ -108,28 +118,30 @@ class Background:
 
 
 def _over_grpc(server: ServerProcess, request: Request, clients: int, seconds: float) -> Measured:
-    with tempfile.TemporaryDirectory() as directory:
-        message = Path(directory, "message")
-        message.write_bytes(request.body)
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.serving.grpc_client",
-            str(server.grpc_port),
-            str(message),
-        ]
-        before_s = server.cpu_s()
-        told = json.loads(_on_client_core([*command, "--clients", str(clients), "--seconds", str(seconds)]))
-        used_s = server.cpu_s() - before_s
+    call = h2load.load if h2load.is_installed() else _by_grpcio
+    before_s = server.cpu_s()
+    told = call(server.grpc_port, request.body, clients, seconds, _on_client_core)
+    used_s = server.cpu_s() - before_s
     return Measured(
         ok_per_s=told["ok_per_s"],
         p50_ms=told["p50_ms"],
         p99_ms=told["p99_ms"],
         max_ms=told["max_ms"],
-        errors=told["errors"],
+        errors=round(told["errors"]),
         refused=0,
         cpu_us=used_s / max(told["ok"] + told["errors"], 1) * 1e6,
     )
+
+
+def _by_grpcio(
+    port: int, message: bytes, clients: int, seconds: float, run: Callable[[Sequence[str]], str]
+) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "message")
+        path.write_bytes(message)
+        command = [sys.executable, "-m", "benchmarks.serving.grpc_client", str(port), str(path)]
+        told: dict[str, float] = json.loads(run([*command, f"--clients={clients}", f"--seconds={seconds}"]))
+    return told
 
 
 def _own(server: ServerProcess, request: Request, arguments: Sequence[str]) -> Measured:
