@@ -1,9 +1,11 @@
 """The runtime's rooms put together as `app.py` does, without a cluster: real files, real sessions, real sockets."""
 
 import asyncio
+import contextlib
+import gc
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,10 @@ from fleetfit_runtime.ratings.ask import Asker
 from fleetfit_runtime.ratings.desk import RatingDesk
 from fleetfit_runtime.ratings.journal import RatingJournal
 from fleetfit_runtime.ratings.source import Network
+from fleetfit_runtime.serve.grpc.call import UnaryCall
 from fleetfit_runtime.serve.http_limits import HttpLimits
+from fleetfit_runtime.serve.http_message import HttpRequest
+from fleetfit_runtime.serve.request_job import RequestJob
 from fleetfit_runtime.serve.server import InferenceServer
 from fleetfit_runtime.serve.service import InferenceService, ServiceTerms
 from fleetfit_runtime.store.blobs import BlobStore
@@ -152,3 +157,20 @@ async def start_node(
         await http.close()
 
     return Node(agent, server, store, engine, table, counts, client, stop, desk)
+
+
+@contextlib.contextmanager
+def no_collector() -> Iterator[None]:
+    """Let nothing be freed but what is let go."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def requests_alive() -> list[object]:
+    """Return requests, and what answers them, that something still holds on to."""
+    kinds = (RequestJob, HttpRequest, UnaryCall)
+    return [each for each in gc.get_objects() if isinstance(each, kinds)]

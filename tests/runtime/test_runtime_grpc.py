@@ -14,7 +14,7 @@ from fleetfit_api.model_status import ModelPhase
 from onnx import ModelProto, TensorProto
 from runtime_grpc import MESSAGES, GrpcNode, grpc_node, infer_request, input_tensor
 from runtime_models import assignment, identity_model, saved, scale_model, slow_model, two_input_model
-from runtime_node import MakeNode, Node
+from runtime_node import MakeNode, Node, no_collector, requests_alive
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:grpc")
 
@@ -398,3 +398,12 @@ async def test_draining_answers_what_is_asked(served: GrpcNode, tmp_path: Path) 
     assert await served.server.drain(10.0)
     assert (await running).model_name == "digits"
     assert served.server.connection_count == 0
+
+
+async def test_a_call_and_its_message_are_gone_once_it_is_answered(served: GrpcNode, tmp_path: Path) -> None:
+    await serve(served.node, tmp_path, scale_model(2.0))
+    with no_collector():
+        for _ in range(3):
+            await served.infer(raw_request([1, 2, 3]))
+        assert (await fails(served.infer(raw_request([1, 2]))))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert requests_alive() == []

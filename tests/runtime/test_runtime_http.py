@@ -12,7 +12,7 @@ from fleetfit_runtime.serve.http_limits import HttpLimits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from runtime_models import assignment, powers_model, saved, scale_model, slow_model
-from runtime_node import MakeNode, Node
+from runtime_node import MakeNode, Node, no_collector, requests_alive
 
 BODY = orjson.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]})
 INFER = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\n"
@@ -333,3 +333,11 @@ async def test_arbitrary_documents_and_bytes_never_break_the_server(serving: Nod
     await asyncio.to_thread(documents)
     await asyncio.to_thread(sockets)
     assert (await serving.infer([1.0, 2.0, 3.0]))[0] == 200
+
+
+async def test_a_request_and_its_body_are_gone_once_it_is_answered(serving: Node) -> None:
+    request = INFER + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    wrong = INFER + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"
+    with no_collector():
+        assert statuses(await talk(serving, request * 3, wrong)) == [200, 200, 200, 400]
+        assert requests_alive() == []

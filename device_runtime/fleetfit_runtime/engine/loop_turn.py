@@ -80,7 +80,9 @@ class LoopTurn:
         jobs = self._jobs
         begun_s = self._clock()
         while jobs:
-            taken = [jobs.popleft() for _ in range(min(len(jobs), self._most_items))]
+            taken = [jobs.popleft()]
+            while jobs and len(taken) < self._most_items:
+                taken.append(jobs.popleft())
             run_jobs(taken, self._run, self._most_items)
             self._bound.done(len(taken))
             for job in taken:

@@ -10,10 +10,8 @@ class ModelTable:
 
     def __init__(self) -> None:
         self._models: dict[str, ServedModel] = {}
-
-    def get(self, name: str) -> ServedModel | None:
-        """Return the model that answers under the name now."""
-        return self._models.get(name)
+        # The model that answers under a name now; asked with every request.
+        self.get = self._models.get
 
     def names(self) -> list[str]:
         """Return the names that answer."""

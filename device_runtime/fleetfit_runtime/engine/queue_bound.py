@@ -58,7 +58,9 @@ class QueueBound:
             spent_s = max(0.0, now_s - self._since_s - self._wait_s)
             each_s = min(spent_s / jobs, _SLOWEST * pace_s)
             self.each_s += min(1.0, jobs / _JOBS_REMEMBERED) * (each_s - self.each_s)
-            # The queue would not be shorter by it: a model that is quicker than thought has all its places.
-            share = min(1.0, max(_LEAST_SHARE, pace_s / max(self.each_s, pace_s)))
-            self.places = math.ceil(self._capacity * share)
+            if self.each_s <= pace_s:
+                # The queue would not be shorter by it: a model that is quicker than thought has all its places.
+                self.places = self._capacity
+            else:
+                self.places = math.ceil(self._capacity * max(_LEAST_SHARE, pace_s / self.each_s))
         self._since_s = now_s

@@ -78,6 +78,7 @@ class HttpConnection(HttpReader):
         answering, self._answering = self._answering, None
         if answering is not None and answering.on_gone is not None:
             answering.on_gone()
+            answering.on_gone = None
 
     def pause_writing(self) -> None:
         """Answer no more until the client has taken what it was sent."""
@@ -147,6 +148,9 @@ class HttpConnection(HttpReader):
             self._answer_next()
 
     def _write(self, request: HttpRequest, response: Response) -> None:
+        # Whoever would be told of a client that has gone holds the request, and they would keep its body between them
+        # until the garbage collector comes by.
+        request.on_gone = None
         head = request.head
         last = not head.keep_alive or (self._last_response_due and not self._queue)
         self._transport.write(response_bytes(response, close=last, without_body=head.method == b"HEAD"))

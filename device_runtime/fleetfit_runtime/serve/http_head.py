@@ -9,9 +9,10 @@ from typing import Final
 _END: Final = b"\r\n\r\n"
 _MOST_HEADS: Final = 256
 LONGEST_HEAD: Final = 2048
+NO_NUMBER: Final = -1
+_MOST_DIGITS: Final = 15
 # Values of these headers are kept, under these attributes.
 _KEPT: Final = {
-    b"inference-header-content-length": "inference_header_length",
     b"content-encoding": "content_encoding",
     b"accept": "accept",
     b"accept-encoding": "accept_encoding",
@@ -30,7 +31,7 @@ class HttpHead:
         content_length: length of the body; None where the head does not say.
         expects_continue: whether the client waits for a word before it sends the body.
         plain: whether the body is exactly `content_length` bytes that follow at once.
-        inference_header_length: length of the JSON before binary tensors, as it was sent; None without.
+        inference_header_length: length of the JSON before binary tensors; None without, `NO_NUMBER` where that is none.
         content_encoding: how the body is compressed, as it was sent.
         accept: which forms of an answer the client understands, as it was sent; only the metrics have several.
         accept_encoding: how the answer may be compressed, as it was sent.
@@ -60,7 +61,7 @@ class HttpHead:
         self.content_length: int | None = None
         self.expects_continue = False
         self.plain = True
-        self.inference_header_length: bytes | None = None
+        self.inference_header_length: int | None = None
         self.content_encoding: bytes | None = None
         self.accept: bytes | None = None
         self.accept_encoding: bytes | None = None
@@ -73,6 +74,9 @@ class HttpHead:
         kept = _KEPT.get(lower)
         if kept is not None:
             setattr(self, kept, value)
+        elif lower == b"inference-header-content-length":
+            is_number = value.isdigit() and len(value) <= _MOST_DIGITS
+            self.inference_header_length = int(value) if is_number else NO_NUMBER
         elif lower == b"content-length":
             # httptools refuses what is not a number; this only keeps int() from seeing it first.
             if value.isdigit():

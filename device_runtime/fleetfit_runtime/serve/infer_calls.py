@@ -7,23 +7,22 @@ through the model's own thread, so that health checks are answered while it runs
 import math
 import time
 import weakref
-from collections.abc import Callable
 from typing import Final
 
 from fleetfit_runtime.engine.lane import LaneFull
 from fleetfit_runtime.engine.run_watch import RunRefused
-from fleetfit_runtime.engine.served_model import ServedModel
+from fleetfit_runtime.engine.served_model import INLINE_S, ServedModel
 from fleetfit_runtime.serve.errors import RequestError
 from fleetfit_runtime.serve.failure_reason import FailureReason
 from fleetfit_runtime.serve.http_message import HttpRequest
 from fleetfit_runtime.serve.infer_job import InferJob, InferTools
 from fleetfit_runtime.serve.infer_ledger import InferLedger
 from fleetfit_runtime.serve.infer_plan import PlanCache
+from fleetfit_runtime.serve.model_finder import ModelFinder
+from fleetfit_runtime.serve.reading_pace import ReadingPace
 from fleetfit_runtime.serve.response import Response, error_response
 from fleetfit_runtime.serve.routes import Route
 
-# Parsing this much JSON takes about a millisecond; more would delay health answers.
-_INLINE_JSON_BYTES: Final = 64 << 10
 RETRY: Final = b"Retry-After: 1\r\n"
 
 
@@ -31,20 +30,21 @@ class InferCalls:
     """Answers infer requests.
 
     Args:
-        find: returns the model of a route, or raises RequestError.
+        finder: finds models by name and version.
         ledger: counts them.
         max_body_bytes: largest body after decompression.
     """
 
     def __init__(
         self,
-        find: Callable[[Route], ServedModel],
+        finder: ModelFinder,
         ledger: InferLedger,
         max_body_bytes: int,
     ) -> None:
-        self._find = find
+        self._finder = finder
         self._ledger = ledger
-        self._tools = InferTools(ledger, max_body_bytes)
+        self._pace = ReadingPace(INLINE_S)
+        self._tools = InferTools(ledger, max_body_bytes, self._pace)
         # The plans of a model go with it: another variant may have other tensors.
         self._plans: weakref.WeakKeyDictionary[ServedModel, PlanCache] = weakref.WeakKeyDictionary()
         self._latest: tuple[weakref.ref[ServedModel] | None, PlanCache] = (None, PlanCache())
@@ -56,10 +56,10 @@ class InferCalls:
             RequestError: there is no such model.
         """
         begun_s = time.perf_counter()
-        model = self._find(route)
+        model = self._finder.find(route.model, route.version)
         try:
             job = InferJob(model, request, self._plans_of(model), self._tools, begun_s)
-            if _quick_to_read(request):
+            if self._quick_to_read(request):
                 job.read()
             model.submit(job)
         except RequestError as error:
@@ -76,7 +76,7 @@ class InferCalls:
         """Answer a request at its head if its model has no place for it; None for all others."""
         begun_s = time.perf_counter()
         try:
-            model = self._find(route)
+            model = self._finder.find(route.model, route.version)
         except RequestError:
             return None  # Said when the request is there.
         return self._overloaded(model, begun_s, request) if model.full else None
@@ -96,13 +96,9 @@ class InferCalls:
         self._latest = (weakref.ref(model), found)
         return found
 
-
-def _quick_to_read(request: HttpRequest) -> bool:
-    """Tell whether reading a request is a matter of a millisecond; views of binary tensors are free."""
-    if request.head.content_encoding is not None:
-        return False
-    length = request.head.inference_header_length
-    json_bytes = (
-        int(length) if length is not None and length.isdigit() and len(length) < 10 else len(request.body)
-    )
-    return json_bytes <= _INLINE_JSON_BYTES
+    def _quick_to_read(self, request: HttpRequest) -> bool:
+        """Tell whether reading a request holds up the loop for no longer than a run may; views of tensors are free."""
+        if request.head.content_encoding is not None:
+            return False
+        length = request.head.inference_header_length
+        return self._pace.is_quick(len(request.body) if length is None else length)

@@ -1,5 +1,6 @@
 """An infer request that came over REST: what it says, and the bytes of its answer."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +11,13 @@ from fleetfit_runtime.serve.asker import Asker
 from fleetfit_runtime.serve.body import Body
 from fleetfit_runtime.serve.content_coding import LEAST_COMPRESSED_BYTES, compressed, inflate, wanted_coding
 from fleetfit_runtime.serve.errors import RequestError
+from fleetfit_runtime.serve.http_head import NO_NUMBER
 from fleetfit_runtime.serve.http_message import HttpRequest
 from fleetfit_runtime.serve.infer_plan import InferPlan, PlanCache, plan_for
 from fleetfit_runtime.serve.infer_request import parse_infer_request
 from fleetfit_runtime.serve.infer_response import build_infer_response
 from fleetfit_runtime.serve.predicted_class import predicted_class
+from fleetfit_runtime.serve.reading_pace import ReadingPace
 from fleetfit_runtime.serve.request_job import InferObserver, RequestJob
 from fleetfit_runtime.serve.response import Response, error_response
 
@@ -29,10 +32,12 @@ class InferTools:
     Attributes:
         observer: told what becomes of them.
         max_body_bytes: largest body after decompression.
+        pace: told how long reading took.
     """
 
     observer: InferObserver
     max_body_bytes: int
+    pace: ReadingPace
 
 
 class InferJob(RequestJob):
@@ -77,7 +82,7 @@ class InferJob(RequestJob):
         head, body = self.request.head, self.request.body
         if head.content_encoding is not None:
             self.request.body = body = inflate(body, head.content_encoding, self._tools.max_body_bytes)
-        length = _header_length(head.inference_header_length)
+        length = head.inference_header_length
         plan = None if length is None else self._plans.find(body, length)
         if plan is None or length is None:
             self._read_in_full(body, length)
@@ -86,8 +91,12 @@ class InferJob(RequestJob):
         self._take_planned(plan, plan.asked, plan.inputs(body, length))
 
     def _read_in_full(self, body: Body, length: int | None) -> None:
+        if length == NO_NUMBER:
+            raise RequestError(400, "Inference-Header-Content-Length must be a whole number")
         session = self.model.model
+        begun_s = time.perf_counter()
         asked = parse_infer_request(body, length, session.inputs, session.outputs)
+        self._tools.pace.took(len(body) if length is None else length, time.perf_counter() - begun_s)
         plan = None if length is None else plan_for(asked, len(body) - length)
         if plan is not None and length is not None:
             self._plans.add(bytes(body[:length]), plan)
@@ -162,14 +171,6 @@ def _compressed(response: Response, accept_encoding: bytes) -> Response:
         return response
     headers = b"%bContent-Encoding: %b\r\nVary: Accept-Encoding\r\n" % (response.extra_headers, coding)
     return Response(response.status, compressed(response.body, coding), response.content_type, headers)
-
-
-def _header_length(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    if not value.isdigit() or len(value) > 15:
-        raise RequestError(400, "Inference-Header-Content-Length must be a whole number")
-    return int(value)
 
 
 def _header_timeout_s(value: bytes) -> float:

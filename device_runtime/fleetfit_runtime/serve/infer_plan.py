@@ -58,10 +58,10 @@ class InferPlan:
         self.key = batch_key(asked)
         self.items = items_of(asked)
         self.elements = sum(array.size for array in asked.inputs.values())
-        self._tensors: list[tuple[str, np.dtype[np.generic], int, int, tuple[int, ...]]] = []
+        self._tensors: list[tuple[str, np.dtype[np.generic], int, tuple[int, ...]]] = []
         offset = 0
         for name, array in asked.inputs.items():
-            self._tensors.append((name, array.dtype, array.size, offset, array.shape))
+            self._tensors.append((name, array.dtype, offset, array.shape))
             offset += array.nbytes
         self.asked = InferRequest(asked.id, {}, asked.outputs, asked.may_ask, asked.timeout_s)
         self._shapes: list[tuple[int, ...]] = []
@@ -70,26 +70,28 @@ class InferPlan:
     def inputs(self, body: Body, begin: int) -> dict[str, Array]:
         """Return views of the tensors in a body whose header ends at `begin`."""
         return {
-            name: np.frombuffer(body, dtype, count, begin + offset).reshape(shape)
-            for name, dtype, count, offset, shape in self._tensors
+            name: np.ndarray(shape, dtype, body, begin + offset)
+            for name, dtype, offset, shape in self._tensors
         }
 
     def inputs_of(self, parts: Sequence[memoryview]) -> dict[str, Array]:
         """Return views of tensors of the right sizes that each lie for themselves."""
         return {
             name: np.frombuffer(part, dtype).reshape(shape)
-            for (name, dtype, _, _, shape), part in zip(self._tensors, parts, strict=True)
+            for (name, dtype, _, shape), part in zip(self._tensors, parts, strict=True)
         }
 
     def reply(self, arrays: Sequence[Array]) -> Response | None:
         """Return the answer, if one with outputs of the same shapes was made before."""
         before = self._reply
-        if before is None or [array.shape for array in arrays] != self._shapes:
+        if before is None:
             return None
-        raw = [array.tobytes() for array in arrays]
-        return Response(
-            200, b"".join((before.body, *raw)), before.content_type, before.extra_headers, before.head
-        )
+        body = before.body
+        for array, shape in zip(arrays, self._shapes, strict=True):
+            if array.shape != shape:
+                return None
+            body += array.tobytes()
+        return Response(200, body, before.content_type, before.extra_headers, before.head)
 
     def learn_reply(self, arrays: Sequence[Array], response: Response) -> None:
         """Keep what does not change of an answer whose outputs are all binary and of a fixed size."""

@@ -77,7 +77,7 @@ class InferenceService:
         self._metrics = metrics
         self._terms = terms
         self._ledger = InferLedger(node.ask_share, desk, observer)
-        self._infer = InferCalls(self._find, self._ledger, terms.max_body_bytes)
+        self._infer = InferCalls(self._finder, self._ledger, terms.max_body_bytes)
         self._routes: dict[tuple[bytes, bytes], Route] = {}
         self._calls: dict[Call, Callable[[Route], Response]] = {
             Call.SERVER_METADATA: self._server_metadata,

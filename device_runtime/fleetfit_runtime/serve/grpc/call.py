@@ -246,6 +246,7 @@ class UnaryCall:
 
     def _end(self) -> Stream | None:
         stream, self._stream = self._stream, None
+        self.on_gone = None  # It holds the call, and with it the message.
         self._buffer.release()
         if self._timer is not None:
             self._timer.cancel()
@@ -254,8 +255,9 @@ class UnaryCall:
 
     def reset(self) -> None:
         """Forget the call, and tell who works on it."""
-        if self._end() is not None and self.on_gone is not None:
-            self.on_gone()
+        on_gone = self.on_gone
+        if self._end() is not None and on_gone is not None:
+            on_gone()
 
     def expire(self, now_s: float) -> None:
         """End a call whose message comes too slowly."""
