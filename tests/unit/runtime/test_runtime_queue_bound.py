@@ -50,7 +50,7 @@ def test_places_come_back_with_the_pace() -> None:
     clock = Clock()
     bound = QueueBound(128, 0.004, clock)
     served(bound, clock, 0.008)
-    assert bound.places == 65
+    assert bound.places in (64, 65)
     served(bound, clock, 0.004)
     assert bound.places >= 127
 
@@ -59,7 +59,7 @@ def test_one_run_that_was_stopped_for_long_costs_a_part_of_the_places_only() -> 
     clock = Clock()
     bound = QueueBound(128, 0.004, clock)
     served(bound, clock, 30.0, jobs=1)
-    assert bound.places > 80
+    assert bound.places > 64
 
 
 def test_time_without_jobs_and_a_wanted_wait_are_no_slowness() -> None:
@@ -79,3 +79,30 @@ def test_without_a_known_pace_the_places_stay() -> None:
     bound = QueueBound(3, clock=clock)
     served(bound, clock, 100.0)
     assert bound.places == 3
+
+
+def test_a_node_that_is_quicker_than_its_warm_up_is_held_to_that() -> None:
+    clock = Clock()
+    bound = QueueBound(128, 0.004, clock)
+    served(bound, clock, 0.0035)
+    assert bound.places == 128
+    served(bound, clock, 0.004)
+    assert bound.places == 112
+
+
+def test_jobs_that_vary_leave_fewer_places() -> None:
+    clock = Clock()
+    bound = QueueBound(128, 0.004, clock)
+    bound.begin()
+    for number in range(200):
+        clock.now_s += (0.003, 0.005)[number % 2]
+        bound.done(1)
+    assert 96 < bound.places < 110
+
+
+def test_batches_do_not_count_as_the_pace_of_one() -> None:
+    clock = Clock()
+    bound = QueueBound(128, 0.004, clock)
+    served(bound, clock, 0.0004)
+    served(bound, clock, 0.004)
+    assert bound.places == 103
