@@ -23,8 +23,8 @@ _QUICKEST: Final = 0.8
 class QueueBound:
     """The places for jobs that wait or run.
 
-    `places = capacity x pace / (time of a job now, and how much it varies)`, at most the capacity and at least a quarter
-    of it. How much it varies is the mean absolute deviation, as in TCP's retransmission timer (RFC 6298).
+    `places = capacity x pace / (time of a job now, and how much it varies)`, at most the capacity and at least a
+    quarter of it. How much it varies is the mean absolute deviation, as in TCP's retransmission timer (RFC 6298).
 
     Args:
         capacity: most places.
