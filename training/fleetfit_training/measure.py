@@ -5,7 +5,8 @@ each setting is a device of its own. Settings, graphs and passes are interleaved
 of the passes, so a neighbour spoils little; what a repetition would change is in the column `noise`. Quotas need root.
 
 Graphs are timed in parts: a thousand sessions of OpenVINO in one process make every call some 50 us slower, and no node
-has that many.
+has that many. All parts can be gone through several times, in sweeps: on a shared host some minutes are slower than
+others, most of all for threads that wake each other, and a graph that was timed in one minute only would not show it.
 """
 
 import argparse
@@ -15,9 +16,12 @@ import os
 import platform
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,6 +101,17 @@ def _times(work: TimedWork) -> Times:
     )
 
 
+def median_sweep(sweeps: Sequence[Times]) -> Times:
+    """Return the figures of the sweep in the middle, with the noise that the others show.
+
+    That is the median of what any two sweeps differ by, or the noise within the only one.
+    """
+    ordered = sorted(sweeps, key=lambda each: each.mean_us)
+    middle = ordered[(len(ordered) - 1) // 2]
+    pairs = [math.log(slow.mean_us / quick.mean_us) for quick, slow in combinations(ordered, 2)]
+    return replace(middle, noise=float(np.median(pairs))) if pairs else middle
+
+
 def repeat_noise(rounds: Sequence[Sequence[float]]) -> float:
     """Return how far the figures of every other round lie from those of the rest: what a repetition would change."""
     if len(rounds) < 2:
@@ -125,17 +140,20 @@ def run(arguments: argparse.Namespace) -> None:
     settings = [Setting.parse(name) for name in arguments.settings]
     parts = _parts(arguments.graphs)
     limited = any(setting.cores for setting in settings)
-    times: dict[Setting, dict[str, Times]] = {setting: {} for setting in settings}
+    times: dict[Setting, dict[str, list[Times]]] = {setting: defaultdict(list) for setting in settings}
     passes: list[int] = []
     with CpuQuota("fleetfit-measure") if limited else nullcontext() as quota:
-        for number, part in enumerate(parts, 1):
-            works = measure(part, settings, quota, arguments.budget_s / len(parts))
+        for number, part in enumerate(parts * arguments.sweeps, 1):
+            works = measure(part, settings, quota, arguments.budget_s / len(parts) / arguments.sweeps)
             for setting, each in works.items():
-                times[setting].update((name, _times(work)) for name, work in each.items())
+                for name, work in each.items():
+                    times[setting][name].append(_times(work))
                 passes.append(min(len(work.rounds) for work in each.values()))
-            print(f"part {number} of {len(parts)}", file=sys.stderr)  # noqa: T201 - a command's progress
-    for setting, measured in times.items():
-        write_times(arguments.data / arguments.machine, setting, measured, _provenance(min(passes), load))
+            print(f"part {number} of {len(parts) * arguments.sweeps}", file=sys.stderr)  # noqa: T201 - progress
+    provenance = {**_provenance(min(passes), load), "sweeps": arguments.sweeps}
+    for setting, swept in times.items():
+        measured = {name: median_sweep(each) for name, each in swept.items()}
+        write_times(arguments.data / arguments.machine, setting, measured, provenance)
 
 
 def _parts(graphs: Path) -> list[list[Path]]:

@@ -46,6 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds after which no further pass begins",
     )
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        choices=range(1, 10),
+        default=1,
+        metavar="N",
+        help="go through all graphs N times, 1 to 9, and take the sweep in the middle: for settings that some minutes "
+        "are slower in, such as several threads on a shared host (default: 1)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

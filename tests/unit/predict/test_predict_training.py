@@ -1,5 +1,6 @@
 """Training graphs run, and measurements survive being written."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fleetfit_operator.predict.kernel_costs import kernel_terms
 from fleetfit_training.graph_set import TrainingGraph, training_graphs
 from fleetfit_training.kernel_chains import KERNEL_CHAINS
 from fleetfit_training.kernel_fit import fit_kernel_costs
+from fleetfit_training.measure import median_sweep
 from fleetfit_training.measurements import Setting, Times, read_times, write_times
 from fleetfit_training.nasbench201 import describe, is_cut_off, operations_of, read_nasbench
 from fleetfit_training.network_families import NETWORK_FAMILIES
@@ -66,6 +68,16 @@ def test_measurements_survive_being_written_and_read(tmp_path: Path) -> None:
     write_times(tmp_path, setting, times, {"date": "2026-01-01"})
 
     assert read_times(tmp_path / "cpu-t2-q0.5.csv") == times
+
+
+def test_of_several_sweeps_the_middle_one_counts_and_the_others_show_the_noise() -> None:
+    sweeps = [Times(9.0, 12.0, 15.0, 0.001), Times(8.0, 10.0, 11.0, 0.002), Times(9.0, 20.0, 30.0, 0.003)]
+
+    middle = median_sweep(sweeps)
+
+    assert (middle.p50_us, middle.mean_us, middle.p95_us) == (9.0, 12.0, 15.0)
+    assert middle.noise == pytest.approx(math.log(20 / 12))
+    assert median_sweep(sweeps[:1]) == sweeps[0]
 
 
 @pytest.mark.parametrize("name", ["cpu-t1", "cpu-basic-t2", "openvino-t4-q1.5"])
