@@ -2,7 +2,8 @@
 
 The server has one core and one thread of ONNX Runtime, the client another core; replies are checked; bare runs are
 measured between the loads, and what counts are ratios to them. Takes some ten minutes, at first some more for the
-environments of the other servers.
+environments of the other servers. Install wrk and h2load for the load (Debian: `apt-get install wrk nghttp2-client`):
+the clients in Python that take their place are slower, which shows in the cases with one client.
 """
 
 import argparse
