@@ -8,13 +8,14 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import grpc
 import grpc.aio
 
-_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
+METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),
@@ -31,7 +32,7 @@ def call_once(port: int, message: bytes) -> bytes:
     """
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS) as channel:
         try:
-            answer: bytes = channel.unary_unary(_METHOD)(message, timeout=_TIMEOUT_S, wait_for_ready=True)
+            answer: bytes = channel.unary_unary(METHOD)(message, timeout=_TIMEOUT_S, wait_for_ready=True)
         except grpc.RpcError as error:
             raise RuntimeError(f"the call failed: {error}") from error
         return answer
@@ -41,7 +42,7 @@ async def _client(port: int, message: bytes, end_s: float) -> tuple[list[float],
     latencies_s: list[float] = []
     errors = 0
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS) as channel:
-        call = channel.unary_unary(_METHOD)
+        call = channel.unary_unary(METHOD)
         while (begun_s := time.perf_counter()) < end_s:
             try:
                 await call(message, timeout=_TIMEOUT_S)
@@ -57,7 +58,13 @@ async def _load(port: int, message: bytes, clients: int, seconds: float) -> dict
     work = [_client(port, message, begun_s + seconds) for _ in range(clients)]
     results = await asyncio.gather(*work)
     took_s = time.perf_counter() - begun_s
-    ordered = sorted(latency for latencies_s, _ in results for latency in latencies_s)
+    latencies_s = [latency for of_client, _ in results for latency in of_client]
+    return report(latencies_s, sum(errors for _, errors in results), took_s)
+
+
+def report(latencies_s: Sequence[float], errors: int, took_s: float) -> dict[str, float]:
+    """Return what came of a load: the latencies of calls that were answered, those that were not, how long it took."""
+    ordered = sorted(latencies_s)
 
     def percentile_ms(fraction: float) -> float:
         return 1000 * ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else 0.0
@@ -68,7 +75,7 @@ async def _load(port: int, message: bytes, clients: int, seconds: float) -> dict
         "p50_ms": percentile_ms(0.5),
         "p99_ms": percentile_ms(0.99),
         "max_ms": percentile_ms(1.0),
-        "errors": sum(errors for _, errors in results),
+        "errors": errors,
     }
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
+from benchmarks.serving.grpc_client import METHOD, report
+
 _PREFIX_BYTES: Final = 5
-_SECOND: Final = 1e6
 
 
 def is_installed() -> bool:
@@ -36,6 +36,7 @@ def load(
     Raises:
         RuntimeError: an answer has no message.
     """
+    whole_s = max(1, round(seconds))
     with TemporaryDirectory() as directory:
         body, log = Path(directory, "body"), Path(directory, "log")
         body.write_bytes(b"\0" + len(message).to_bytes(_PREFIX_BYTES - 1, "big") + message)
@@ -44,26 +45,19 @@ def load(
                 "h2load",
                 f"--clients={clients}",
                 "--max-concurrent-streams=1",
-                f"--duration={max(1, round(seconds))}",
+                f"--duration={whole_s}",
                 f"--data={body}",
                 f"--log-file={log}",
                 "--header=content-type: application/grpc",
                 "--header=te: trailers",
-                f"http://127.0.0.1:{port}{_METHOD}",
+                f"http://127.0.0.1:{port}{METHOD}",
             ]
         )
         rows = [tuple(map(int, line.split("\t"))) for line in log.read_text().splitlines()]
-    ordered = sorted(taken_us for _, status, taken_us in rows if status == 200)
-    if not ordered:
+    latencies_s = [taken_us / 1e6 for _, status, taken_us in rows if status == 200]
+    if not latencies_s:
         raise RuntimeError(f"no call was answered:\n{told}")
     data = re.search(r"([\d.]+)([KMG]?)B \([\d]+\) data", told)
     if data is None or float(data[1]) == 0:
         raise RuntimeError(f"the answers are empty:\n{told}")
-    return {
-        "ok": len(ordered),
-        "errors": len(rows) - len(ordered),
-        "ok_per_s": len(ordered) / max(1, round(seconds)),
-        "p50_ms": ordered[len(ordered) // 2] / 1e3,
-        "p99_ms": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] / 1e3,
-        "max_ms": ordered[-1] / 1e3,
-    }
+    return report(latencies_s, len(rows) - len(latencies_s), whole_s)
