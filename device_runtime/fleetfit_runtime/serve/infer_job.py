@@ -83,6 +83,8 @@ class InferJob(RequestJob):
         if head.content_encoding is not None:
             self.request.body = body = inflate(body, head.content_encoding, self._tools.max_body_bytes)
         length = head.inference_header_length
+        if length == NO_NUMBER:
+            raise RequestError(400, "Inference-Header-Content-Length must be a whole number")
         plan = None if length is None else self._plans.find(body, length)
         if plan is None or length is None:
             self._read_in_full(body, length)
@@ -91,8 +93,6 @@ class InferJob(RequestJob):
         self._take_planned(plan, plan.asked, plan.inputs(body, length))
 
     def _read_in_full(self, body: Body, length: int | None) -> None:
-        if length == NO_NUMBER:
-            raise RequestError(400, "Inference-Header-Content-Length must be a whole number")
         session = self.model.model
         begun_s = time.perf_counter()
         asked = parse_infer_request(body, length, session.inputs, session.outputs)
