@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import grpc
 import grpc.aio
+import numpy as np
+import pytest
 from fleetfit_runtime.serve.grpc.call import BodyBudget, CallRules
 from fleetfit_runtime.serve.grpc.services import GrpcParts, grpc_dispatcher
 from fleetfit_runtime.serve.http2.connection import Http2Limits
@@ -96,3 +99,16 @@ def input_tensor(datatype: str, shape: list[int], contents: Any = None, name: st
     if contents is not None:
         tensor.contents.CopyFrom(MESSAGES("inference.InferTensorContents")(**contents))
     return tensor
+
+
+def raw_request(values: list[float], **over: Any) -> Any:
+    data = np.array(values, np.float32)
+    return infer_request(
+        inputs=[input_tensor("FP32", [1, len(values)])], raw_input_contents=[data.tobytes()], **over
+    )
+
+
+async def fails(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), caught.value.details() or ""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fleetfit_api.model_status import ModelPhase
 from onnx import ModelProto, TensorProto
-from runtime_grpc import MESSAGES, GrpcNode, grpc_node, infer_request, input_tensor
+from runtime_grpc import MESSAGES, GrpcNode, fails, grpc_node, infer_request, input_tensor, raw_request
 from runtime_models import assignment, identity_model, saved, scale_model, slow_model, two_input_model
 from runtime_node import MakeNode, Node, no_collector, requests_alive
 
@@ -28,19 +28,6 @@ async def served(node: Node) -> AsyncIterator[GrpcNode]:
 async def serve(node: Node, directory: Path, model: ModelProto, **over: object) -> None:
     node.assign(assignment(saved(directory, "model", model), **over))
     await node.until_phase(ModelPhase.READY)
-
-
-def raw_request(values: list[float], **over: Any) -> Any:
-    data = np.array(values, np.float32)
-    return infer_request(
-        inputs=[input_tensor("FP32", [1, len(values)])], raw_input_contents=[data.tobytes()], **over
-    )
-
-
-async def fails(call: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), caught.value.details() or ""
 
 
 async def test_calls_about_the_server_and_the_model(served: GrpcNode, tmp_path: Path) -> None:
