@@ -10,6 +10,8 @@ ARG PYTHON=python:3.11-slim
 ARG LOCK=runtime
 
 FROM ${PYTHON} AS wheel
+# For the runtime's C library; the images that run have no compiler.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY locks/build.txt locks/build.txt
 RUN python -m pip install --no-cache-dir --require-hashes --requirement locks/build.txt

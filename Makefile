@@ -8,27 +8,29 @@ OPENVINO_VENV := .venv-openvino
 PROTOCOL_VENV := .venv-protocol
 PACKAGES := crds kube operator device_runtime localfleet training cli examples benchmarks
 SOURCES := $(PACKAGES) tests
+# What an install of this project compiles.
+NATIVE := device_runtime/build_native.py $(wildcard device_runtime/native/*)
 
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamps make a second `make` free; the lock files pin every package by hash.
-$(VENV)/.stamp: locks/dev.txt pyproject.toml
+$(VENV)/.stamp: locks/dev.txt pyproject.toml $(NATIVE)
 	@echo "==> Python environment $(VENV) (once, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(OPENVINO_VENV)/.stamp: locks/openvino.txt pyproject.toml
+$(OPENVINO_VENV)/.stamp: locks/openvino.txt pyproject.toml $(NATIVE)
 	@echo "==> Python environment $(OPENVINO_VENV) with OpenVINO (once, about half a minute)"
 	@test -x $(OPENVINO_VENV)/bin/python || $(PYTHON) -m venv $(OPENVINO_VENV)
 	@$(OPENVINO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/openvino.txt
 	@$(OPENVINO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(PROTOCOL_VENV)/.stamp: locks/protocol.txt pyproject.toml
+$(PROTOCOL_VENV)/.stamp: locks/protocol.txt pyproject.toml $(NATIVE)
 	@echo "==> Python environment $(PROTOCOL_VENV) with the clients of KServe and Triton (once, about a minute)"
 	@test -x $(PROTOCOL_VENV)/bin/python || $(PYTHON) -m venv $(PROTOCOL_VENV)
 	@$(PROTOCOL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/protocol.txt

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fleetfit_runtime.engine.model_session import Array, TensorSpec
 from fleetfit_runtime.engine.tensor_types import BF16, TensorType
 from fleetfit_runtime.serve.body import Body
 from fleetfit_runtime.serve.errors import bad_request
+from fleetfit_runtime.serve.float_reader import load_float_reader
 from fleetfit_runtime.serve.json_document import read_document
+from fleetfit_runtime.serve.numbers_apart import NotFloatsError, read_apart
 from fleetfit_runtime.serve.request_checks import (
     MOST_DIMENSIONS,
     checked_input,
@@ -20,6 +22,9 @@ from fleetfit_runtime.serve.request_checks import (
 )
 from fleetfit_runtime.serve.tensor_binary import array_from_binary
 from fleetfit_runtime.serve.tensor_json import array_from_json
+
+# As an extension module would be, it is loaded with this one.
+_FLOATS: Final = load_float_reader()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,23 @@ def parse_infer_request(
         )
     view = memoryview(body)
     json_end = len(body) if header_length is None else header_length
-    document = read_document(view[:json_end])
+    text, raw = view[:json_end], view[json_end:]
+    apart = None if _FLOATS is None else read_apart(text, _FLOATS)
+    if apart is not None:
+        try:
+            return _parse(apart, raw, inputs, outputs)
+        except NotFloatsError:
+            pass  # Read as a whole: it may be right nevertheless, and if not, the sentence is about all of it.
+    return _parse(read_document(text), raw, inputs, outputs)
+
+
+def _parse(
+    document: Mapping[str, Any], raw: memoryview, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> InferRequest:
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise bad_request("id must be a string")
-    arrays = _parse_inputs(document, view[json_end:], {spec.name: spec for spec in inputs})
+    arrays = _parse_inputs(document, raw, {spec.name: spec for spec in inputs})
     require_inputs(arrays, inputs)
     parameters = _parameters("the request", document)
     wanted = _parse_outputs(document, parameters, outputs)

@@ -14,8 +14,8 @@ import simdjson
 from fleetfit_runtime.engine.model_session import Array
 from fleetfit_runtime.serve.body import Body
 from fleetfit_runtime.serve.errors import bad_request
+from fleetfit_runtime.serve.numbers_apart import LARGE_BYTES
 
-LARGE_BYTES: Final = 8 << 10
 _CODES: Final = {"f": ("d", "f8"), "i": ("i", "i8"), "u": ("u", "u8")}
 
 

@@ -10,6 +10,7 @@ from fleetfit_runtime.engine.model_session import Array
 from fleetfit_runtime.engine.tensor_types import BF16, TensorType
 from fleetfit_runtime.serve.errors import bad_request
 from fleetfit_runtime.serve.json_document import NumberData
+from fleetfit_runtime.serve.numbers_apart import NotFloatsError, NumbersApart
 
 
 def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tuple[int, ...]) -> Array:
@@ -17,7 +18,12 @@ def array_from_json(name: str, data: object, tensor_type: TensorType, shape: tup
 
     Raises:
         RequestError: the data is ragged, has another number of elements, or elements of another type.
+        NotFloatsError: the data was taken out of its text, and must be read with it.
     """
+    if isinstance(data, NumbersApart):
+        if tensor_type.dtype != np.float32:
+            raise NotFloatsError
+        return data.floats(math.prod(shape)).reshape(shape)
     if isinstance(data, NumberData):
         numbers = data.flat(tensor_type.dtype.kind, shape)
         if numbers is not None:

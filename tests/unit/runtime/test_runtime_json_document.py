@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from fleetfit_runtime.engine.tensor_types import DATATYPES
 from fleetfit_runtime.serve.errors import RequestError
-from fleetfit_runtime.serve.json_document import LARGE_BYTES, read_document
+from fleetfit_runtime.serve.json_document import read_document
+from fleetfit_runtime.serve.numbers_apart import LARGE_BYTES
 from fleetfit_runtime.serve.tensor_json import array_from_json
 from hypothesis import given
 from hypothesis import strategies as st
