@@ -1,7 +1,8 @@
 """The reading half of an HTTP/1.1 connection: bytes in, whole requests out, refusals where they are due.
 
 Heads that were seen before are recognised by their bytes, and the body behind such a head is received straight into its
-place; everything else goes through httptools. It answers nothing itself.
+place, from the second time on a connection together with the head; everything else goes through httptools. It answers
+nothing itself.
 """
 
 import asyncio
@@ -28,6 +29,11 @@ _SMALL_BYTES = 8 << 10
 def take_all(_request: HttpRequest) -> Response | None:
     """Refuse nothing."""
     return None
+
+
+def _memory(size_bytes: int) -> memoryview:
+    # Not a bytearray: that would be filled with zeros first.
+    return np.empty(size_bytes, np.uint8).data
 
 
 class ReadingSide:
@@ -82,6 +88,9 @@ class HttpReader(asyncio.BufferedProtocol):
         # The body of a request with a known head, and how much of it is there.
         self._body: memoryview | None = None
         self._filled = 0
+        # The head that came before the last large body, with the empty line, and where the next such request is received.
+        self._expected: tuple[HttpHead, bytes] | None = None
+        self._landing: memoryview | None = None
         # What is still to come of the body of a request that was refused at its head, and is thrown away.
         self._unwanted_bytes = 0
         self._refused = False
@@ -117,12 +126,20 @@ class HttpReader(asyncio.BufferedProtocol):
             return self._body[self._filled :]
         if self._unwanted_bytes:
             return self._shared.buffer[: self._unwanted_bytes]
+        if self._expected is not None and self._request is None and not self._refused:
+            head, text = self._expected
+            # One more than is expected: a buffer that becomes full is asked for again at once, for nothing.
+            self._landing = _memory(len(text) + (head.content_length or 0) + 1)
+            return self._landing
         return self._shared.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes that were received."""
         if self._unwanted_bytes:
             self._throw_away(nbytes)
+            return
+        if self._landing is not None:
+            self._land(self._landing, nbytes)
             return
         if self._body is None:
             if nbytes < _SMALL_BYTES or self._request is not None or not self._begin_large(nbytes):
@@ -143,20 +160,48 @@ class HttpReader(asyncio.BufferedProtocol):
         length = head.content_length or 0
         if begin + length < received_bytes:
             return False
+        buffer = self._shared.buffer
+        self._expected = head, bytes(buffer[:begin])
+        self._begin_body(head, _memory(length), received_bytes - begin, buffer[begin:received_bytes])
+        return True
+
+    def _land(self, landing: memoryview, received_bytes: int) -> None:
+        """Take what was received where a request like the last one would have its place."""
+        self._landing = None
+        if self._expected is None:
+            return
+        head, text = self._expected
+        begin, end = len(text), len(landing) - 1
+        if begin <= received_bytes <= end and landing[:begin] == text:
+            self._begin_body(head, landing[begin:end], received_bytes - begin)
+        else:
+            self._expected = None
+            self._take(bytes(landing[:received_bytes]))
+
+    def _begin_body(
+        self, head: HttpHead, body: memoryview, filled: int, elsewhere: memoryview | None = None
+    ) -> None:
+        """Begin a request with a known head.
+
+        Args:
+            head: the head.
+            body: the place of its body.
+            filled: bytes of the body that were received.
+            elsewhere: these bytes, where they are not in their place yet.
+        """
         request = HttpRequest(head, self._peer, self._reply)
-        if self._refuse_at_head(request, length - (received_bytes - begin)):
-            return True
-        # Not a bytearray: that would be filled with zeros first.
-        request.body = self._body = np.empty(length, np.uint8).data
-        self._filled = received_bytes - begin
-        self._body[: self._filled] = self._shared.buffer[begin:received_bytes]
+        if self._refuse_at_head(request, len(body) - filled):
+            return
+        if elsewhere is not None:
+            body[:filled] = elsewhere
+        request.body = self._body = body
+        self._filled = filled
         self._request = request
         self._body_begun_s = self._now()
-        if self._filled == length:
+        if filled == len(body):
             self._complete_known()
         else:
-            self._await_more(self._filled)
-        return True
+            self._await_more(filled)
 
     def _take(self, data: bytes) -> None:
         while data and not self._refused:
@@ -185,7 +230,7 @@ class HttpReader(asyncio.BufferedProtocol):
             return b""
         self._request = request
         self._filled = len(data) - begin
-        request.body = self._body = np.empty(length, np.uint8).data
+        request.body = self._body = _memory(length)
         self._body[: self._filled] = data[begin:]
         self._body_begun_s = self._now()
         self._await_more(self._filled)
