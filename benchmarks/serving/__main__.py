@@ -1,9 +1,10 @@
 """Run the benchmark: `python -m benchmarks.serving`. Prints tables and writes `build/bench/serving.json`.
 
 The server has one core and one thread of ONNX Runtime, the client another core; replies are checked; bare runs are
-measured between the loads, and what counts are ratios to them. Takes some ten minutes, at first some more for the
-environments of the other servers. Install wrk and h2load for the load (Debian: `apt-get install wrk nghttp2-client`):
-the clients in Python that take their place are slower, which shows in the cases with one client.
+measured between the loads, and what counts are ratios to them. The own server and the bare runs are new processes in
+every round, since where a process happens to lie in memory moves either by some 3 %. Takes some ten minutes, at first
+some more for the environments of the other servers. Install wrk and h2load for the load (Debian: `apt-get install wrk
+nghttp2-client`): the clients in Python that take their place are slower, which shows in the cases with one client.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import onnxruntime
 from benchmarks.results import RESULTS_DIRECTORY, Figure, print_figures, print_table, write_results
 from benchmarks.serving.bodies import Form
 from benchmarks.serving.cases import CASES, UNITS, Case
-from benchmarks.serving.closed import Contender, Rounds, check_replies, compare
+from benchmarks.serving.closed import Contender, Rounds, check_replies, run_round
 from benchmarks.serving.load import client_programs
 from benchmarks.serving.models import make_models, sample_of
 from benchmarks.serving.own_server import own_server, prepare_store
@@ -32,7 +33,7 @@ _OWN: Final = "fleetfit"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4, help="rounds of each case")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of each case")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--without-peers", action="store_true", help="measure only the own server")
     parser.add_argument("--cases", default="", help="only figures whose id contains this")
@@ -55,16 +56,21 @@ def _run_case(
     case: Case, models: Mapping[str, Path], pythons: Mapping[str, Path | None], options: argparse.Namespace
 ) -> Figure:
     path = models[case.workload.name]
+    session = onnxruntime.InferenceSession(str(path))
+    (expected,) = session.run(["output"], {"input": sample_of(case.workload)})
+    store = _WORK / f"store-{case.workload.name}"
+    prepare_store(store, {case.workload.name: path})
+    results: dict[str, Rounds] = {}
     with contextlib.ExitStack() as stack:
-        contenders = list(_contenders(case, path, pythons, stack))
-        raw = stack.enter_context(RawRun(path, (1, *case.workload.sample)))
-        session = onnxruntime.InferenceSession(str(path))
-        (expected,) = session.run(["output"], {"input": sample_of(case.workload)})
-        for contender in contenders:
-            check_replies(contender, expected)
-        results = compare(case, contenders, raw, options.rounds, options.seconds)
-        for contender in contenders:
-            check_replies(contender, expected)
+        peers = list(_peers(case, path, pythons, stack))
+        for _ in range(options.rounds):
+            with own_server(store) as server, RawRun(path, (1, *case.workload.sample)) as raw:
+                contenders = [Contender(_OWN, server, case.request()), *peers]
+                for contender in contenders:
+                    check_replies(contender, expected)
+                run_round(case, contenders, raw, options.seconds, results)
+                for contender in contenders:
+                    check_replies(contender, expected)
     _print_case(case, results)
     own = results.pop(_OWN)
     others = {name: rounds.figure(case.measure) for name, rounds in results.items()}
@@ -79,12 +85,9 @@ def _run_case(
     return Figure(own.figure(case.measure), UNITS[case.measure], others, case.bar, detail)
 
 
-def _contenders(
+def _peers(
     case: Case, path: Path, pythons: Mapping[str, Path | None], stack: contextlib.ExitStack
 ) -> Iterator[Contender]:
-    store = _WORK / f"store-{case.workload.name}"
-    prepare_store(store, {case.workload.name: path})
-    yield Contender(_OWN, stack.enter_context(own_server(store)), case.request())
     for peer in PEERS:
         python = pythons.get(peer.name)
         if python is None:

@@ -1,4 +1,4 @@
-"""The closed-loop cases: every server in turn, round after round, with bare runs in between."""
+"""The closed-loop cases: every server in turn, with bare runs in between."""
 
 import http.client
 import statistics
@@ -14,7 +14,8 @@ from benchmarks.serving.load import Measured, closed_loop
 from benchmarks.serving.process import ServerProcess
 from benchmarks.serving.raw_run import RawRun
 
-_WARM_UP_REQUESTS = 20
+# A fresh server learns what comes to it: heads, sizes, how long reading takes.
+_WARM_UP_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -47,32 +48,28 @@ class Contender:
     request: Request
 
 
-def compare(
-    case: Case, contenders: Sequence[Contender], raw: RawRun, rounds: int, seconds: float
-) -> dict[str, Rounds]:
-    """Measure a case and return the rounds by server.
+def run_round(
+    case: Case, contenders: Sequence[Contender], raw: RawRun, seconds: float, results: dict[str, Rounds]
+) -> None:
+    """Measure a case once, and add it to the results by server.
 
     Args:
         case: The case.
         contenders: The servers.
         raw: Bare runs of the case's model.
-        rounds: How often each server is measured.
-        seconds: How long each time.
+        seconds: How long each is measured.
+        results: What they did in the rounds before.
     """
-    results = {contender.name: Rounds() for contender in contenders}
     for contender in contenders:
-        for _ in range(_WARM_UP_REQUESTS):
-            ask(contender.server, contender.request)
+        closed_loop(contender.server, contender.request, case.clients, seconds * _WARM_UP_SHARE)
     before = raw.runs_per_s(seconds / 2)
-    for _ in range(rounds):
-        for contender in contenders:
-            load = closed_loop(contender.server, contender.request, case.clients, seconds)
-            after = raw.runs_per_s(seconds / 2)
-            result = results[contender.name]
-            result.loads.append(load)
-            result.ratios.append(load.ok_per_s / ((before + after) / 2))
-            before = after
-    return results
+    for contender in contenders:
+        load = closed_loop(contender.server, contender.request, case.clients, seconds)
+        after = raw.runs_per_s(seconds / 2)
+        result = results.setdefault(contender.name, Rounds())
+        result.loads.append(load)
+        result.ratios.append(load.ok_per_s / ((before + after) / 2))
+        before = after
 
 
 def check_replies(

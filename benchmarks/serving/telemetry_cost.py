@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.results import RESULTS_DIRECTORY, Figure, print_figures, print_table, write_results
 from benchmarks.serving.cases import CASES
-from benchmarks.serving.closed import Contender, compare
+from benchmarks.serving.closed import Contender, Rounds, run_round
 from benchmarks.serving.models import make_models
 from benchmarks.serving.own_server import PORT, own_server, prepare_store
 from benchmarks.serving.process import SERVER_CORE
@@ -63,7 +63,9 @@ def measure(rounds: int, seconds: float) -> dict[str, Figure]:
             )
             contenders.append(Contender(name, server, traced if name == "exemplars" else request))
         raw = stack.enter_context(RawRun(path, (1, *case.workload.sample)))
-        results = compare(case, contenders, raw, rounds, seconds)
+        results: dict[str, Rounds] = {}
+        for _ in range(rounds):
+            run_round(case, contenders, raw, seconds, results)
     off_us = results[_OFF].figure("cpu_us")
     print_table(
         "Telemetry's cost: mlp, binary, 16 clients",

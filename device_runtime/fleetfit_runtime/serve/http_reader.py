@@ -88,7 +88,7 @@ class HttpReader(asyncio.BufferedProtocol):
         # The body of a request with a known head, and how much of it is there.
         self._body: memoryview | None = None
         self._filled = 0
-        # The head that came before the last large body, with the empty line, and where the next such request is received.
+        # The head of the last large body, with the empty line, and where the next such request is received.
         self._expected: tuple[HttpHead, bytes] | None = None
         self._landing: memoryview | None = None
         # What is still to come of the body of a request that was refused at its head, and is thrown away.
