@@ -1,11 +1,19 @@
 """Figures that were taken on a busy or hot node are taken again, with a real model, once the node is calm."""
 
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleetfit_api.model_status import BUSY_LOAD, ModelPhase
 from fleetfit_runtime.agent.timing_repeats import TimingKeeper, TimingPolicy, TimingRepeats, was_disturbed
+from fleetfit_runtime.engine.model_session import Array
+from fleetfit_runtime.engine.run_watch import RunLimit
 from fleetfit_runtime.engine.served_model import ServedModel
+from fleetfit_runtime.failure import ModelFailure
 from fleetfit_runtime.probe.load import Load
 from fleetfit_runtime.probe.node_probe import NodeReading
 from runtime_models import assignment, saved, scale_model
@@ -99,3 +107,30 @@ async def test_new_figures_replace_the_disturbed_ones(served: ServedModel, node:
     assert (status, reply["model_version"]) == (200, "double")
     # On a machine that is busy this time too, the model stays due.
     assert (TimingRepeats(policy).due(0, CALM, [served]) is served) == was_disturbed(served.warm_up)
+
+
+async def test_timing_that_hangs_is_let_go_and_blamed_on_its_model(served: ServedModel, node: Node) -> None:
+    good, limit = served.model, served.guard.in_thread.limit
+    goes_on, at_work = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(_names: Sequence[str], _inputs: Mapping[str, Array], _options: Any, /) -> list[Array]:
+        loop.call_soon_threadsafe(at_work.set)
+        goes_on.wait()
+        return []
+
+    before = served.warm_up
+    served.model = replace(good, run_with=hang)
+    served.guard.in_thread.limit = RunLimit(0.0, 1, least_s=0.2)
+    timing = asyncio.create_task(node.engine.time_again(served))
+    await at_work.wait()
+    assert served.guard._record.marked
+    with pytest.raises(ModelFailure, match=r"did not end within 0\.2 s"):
+        await timing
+    assert served.warm_up is before
+    status, reply = await node.infer([1.0, 2.0, 3.0])
+    assert (status, reply["model_version"]) == (200, "double")
+    # Others are timed by another thread meanwhile.
+    served.model, served.guard.in_thread.limit = good, limit
+    assert (await node.engine.time_again(served)).samples > 0
+    goes_on.set()

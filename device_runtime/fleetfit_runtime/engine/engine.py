@@ -143,11 +143,17 @@ class Engine:
         """Time a loaded model anew, between loads; requests that come meanwhile are answered beside it.
 
         Raises:
-            ModelFailure: the model cannot be run any more.
+            ModelFailure: the model cannot be run any more, or not to an end.
         """
-        served.warm_up = await self._loader.submit(
-            lambda: warm_up(served.model, self._probe.begin()).measured
-        )
+
+        def work() -> Measured:
+            with served.guard.at_work():
+                return warm_up(served.model, self._probe.begin()).measured
+
+        # What is long for one run is longer than all that a timing does.
+        limit_s = served.guard.in_thread.limit.seconds({})
+        message = f"timing this variant again did not end within {limit_s:.3g} s"
+        served.warm_up = await self._in_time(work, limit_s, message)
         return served.warm_up
 
     async def run_undisturbed(self, function: Callable[[], T]) -> T:
@@ -160,22 +166,27 @@ class Engine:
         self._guards.watchdog.close()
 
     async def _load_in_time(self, order: LoadOrder) -> _Loaded:
+        limit_s = self._guards.longest_load_s
+        message = (
+            f"the load of this variant did not end within {limit_s:.3g} s; assign another one, "
+            "or raise FLEETFIT_LONGEST_LOAD_SECONDS where compiling it takes that long"
+        )
+        return await self._in_time(lambda: self._load(order), limit_s, message)
+
+    async def _in_time(self, function: Callable[[], T], limit_s: float, message: str) -> T:
+        """Run a function in the loader's thread; let it go there, and go on in another one, if it does not end."""
         loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
-        def work() -> _Loaded:
+        def work() -> T:
             loop.call_soon_threadsafe(begun.set)
-            return self._load(order)
+            return function()
 
         future = self._loader.submit(work)
-        await begun.wait()  # Loads of other models do not count.
+        await begun.wait()  # What other models have it do does not count.
         try:
-            async with asyncio.timeout(self._guards.longest_load_s):
+            async with asyncio.timeout(limit_s):
                 return await future
         except TimeoutError as error:
-            message = (
-                f"the load of this variant did not end within {self._guards.longest_load_s:.3g} s; assign another one, "
-                "or raise FLEETFIT_LONGEST_LOAD_SECONDS where compiling it takes that long"
-            )
             self._loader.abandon_run(error)
             raise ModelFailure(Reason.MODEL_HANGS, message) from error
 

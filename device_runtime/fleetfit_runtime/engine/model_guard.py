@@ -11,12 +11,12 @@ import contextlib
 import logging
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from fleetfit_runtime.engine.flight_record import FlightRecord
+from fleetfit_runtime.engine.flight_record import FlightRecord, Mark
 from fleetfit_runtime.engine.model_session import ModelSession
 from fleetfit_runtime.engine.run_watch import LEAST_S, RunLimit, RunRefused, RunWatch
 from fleetfit_runtime.engine.watchdog import Watchdog
@@ -81,6 +81,7 @@ class ModelGuard:
 
     def __init__(self, name: str, key: str, model: ModelSession, limit: RunLimit, tools: GuardTools) -> None:
         self._record = tools.record
+        self._key = key
         self._loop = asyncio.get_running_loop()
         self.in_thread = RunWatch(model.run_with, model.new_options(), tools.record.slot(key), limit)
         self.on_loop = RunWatch(model.run_with, model.new_options(), tools.record.slot(key), limit)
@@ -94,6 +95,16 @@ class ModelGuard:
         self.in_thread.on_late = partial(tell, "late")
         self.in_thread.on_over = partial(tell, "over")
         self.in_thread.on_hang = partial(tell, "hang")
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Mark the model as running for as long as the context lasts, for runs that nobody asked for."""
+        slot = self._record.slot(self._key)
+        slot.cells[slot.at] = Mark.RUNNING
+        try:
+            yield
+        finally:
+            self._record.release(slot)
 
     def release(self) -> None:
         """Give the places in the flight record back, but for one whose run is still there."""
