@@ -42,6 +42,9 @@ class Lane:
         batch_wait_s: how long a job waits for others to run with, from when it was asked for; 0 takes those that are
             there already.
         pace_s: what a job takes on a quiet node; 0 where nobody knows.
+
+    Attributes:
+        waiting: jobs that wait or run.
     """
 
     def __init__(
@@ -58,26 +61,21 @@ class Lane:
         self._run = run
         self._most_items = most_items
         self._batch_wait_s = batch_wait_s
-        self._waiting = 0
+        self.waiting = 0
         self._queue: SimpleQueue[InferenceJob | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_hand: Sequence[InferenceJob] = ()
 
     @property
-    def waiting(self) -> int:
-        """Jobs that wait or run."""
-        return self._waiting
-
-    @property
     def full(self) -> bool:
         """Tell whether a job that comes now is refused."""
-        return self._waiting >= self._bound.places
+        return self.waiting >= self._bound.places
 
     @property
     def wait_s(self) -> float:
         """How long a job that comes now would wait; 0 where nobody knows what the jobs take."""
-        return self._waiting * self._bound.each_s
+        return self.waiting * self._bound.each_s
 
     def batch(self, most_items: int, wait_s: float) -> None:
         """Run up to so many items together, and let a job wait so long for others, from the next run on."""
@@ -92,9 +90,9 @@ class Lane:
         """
         if self.full:
             raise LaneFull
-        if not self._waiting:
+        if not self.waiting:
             self._bound.begin()
-        self._waiting += 1
+        self.waiting += 1
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
             self._start_thread()
@@ -199,7 +197,7 @@ class Lane:
         return job.queued_s if alone or job.deadline_s <= until_s else until_s
 
     def _deliver(self, jobs: Sequence[InferenceJob]) -> None:
-        self._waiting -= len(jobs)
+        self.waiting -= len(jobs)
         if jobs:
             self._bound.done(len(jobs))
         for job in jobs:

@@ -30,11 +30,7 @@ class RunCounts:
     """Sums of one loaded model.
 
     Attributes:
-        success: requests that were answered with outputs, from the parsed head to the answer.
-        failure: requests that were not.
-        queue: from the request to the begin of its run.
-        compute: the runs of the requests; a batch counts once for each of its requests.
-        output: from the end of a run to the answer.
+        failure: requests that were not answered with outputs.
         items: items of answered requests.
         runs: how often the model ran; a batch is one run, to which each of its requests brings its share.
         by_batch: items by the number of items that ran together, with the times of their runs; of the first sizes only,
@@ -42,24 +38,43 @@ class RunCounts:
         last_s: wall clock of the last answer in seconds; 0 before the first.
     """
 
-    success: Tally = field(default_factory=Tally)
     failure: Tally = field(default_factory=Tally)
-    queue: Tally = field(default_factory=Tally)
-    compute: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
     items: int = 0
     runs: float = 0.0
     by_batch: dict[int, Tally] = field(default_factory=lambda: defaultdict(Tally))
     last_s: float = 0.0
+    _answered: int = field(init=False, default=0)
+    _success_s: float = field(init=False, default=0.0)
+    _queue_s: float = field(init=False, default=0.0)
+    _compute_s: float = field(init=False, default=0.0)
+
+    @property
+    def success(self) -> Tally:
+        """Requests that were answered with outputs, from the parsed head to the answer."""
+        return Tally(self._answered, self._success_s)
+
+    @property
+    def queue(self) -> Tally:
+        """From the request to the begin of its run."""
+        return Tally(self._answered, self._queue_s)
+
+    @property
+    def compute(self) -> Tally:
+        """The runs of the requests; a batch counts once for each of its requests."""
+        return Tally(self._answered, self._compute_s)
+
+    @property
+    def output(self) -> Tally:
+        """From the end of a run to the answer."""
+        return Tally(self._answered, self._success_s - self._queue_s - self._compute_s)
 
     def answered(self, job: InferenceJob, duration_s: float, wall_s: float) -> None:
         """Count a request that was answered with outputs after that long, at that time of day."""
         self.last_s = wall_s
-        self.success.add(duration_s)
-        queued_s = job.begun_s - job.queued_s
-        self.queue.add(queued_s)
-        self.compute.add(job.run_s)
-        self.output.add(duration_s - queued_s - job.run_s)
+        self._answered += 1
+        self._success_s += duration_s
+        self._queue_s += job.begun_s - job.queued_s
+        self._compute_s += job.run_s
         items = job.items or 1  # a request whose inputs have no number of items in common is one
         self.items += items
         together = job.together or 1

@@ -190,18 +190,18 @@ class HttpReader(asyncio.BufferedProtocol):
             elsewhere: these bytes, where they are not in their place yet.
         """
         request = HttpRequest(head, self._peer, self._reply)
-        if self._refuse_at_head(request, len(body) - filled):
+        # Nothing is spared by refusing a body that is there.
+        if filled < len(body) and self._refuse_at_head(request, len(body) - filled):
             return
         if elsewhere is not None:
             body[:filled] = elsewhere
-        request.body = self._body = body
-        self._filled = filled
-        self._request = request
-        self._body_begun_s = self._now()
+        request.body = body
         if filled == len(body):
-            self._complete_known()
-        else:
-            self._await_more(filled)
+            self._hand_over(request)
+            return
+        self._request, self._body, self._filled = request, body, filled
+        self._body_begun_s = self._now()
+        self._await_more(filled)
 
     def _take(self, data: bytes) -> None:
         while data and not self._refused:
@@ -223,8 +223,7 @@ class HttpReader(asyncio.BufferedProtocol):
         end = begin + length
         if len(data) >= end:
             request.body = data[begin:end]
-            self.deadline_s = self._now() + self._limits.idle_timeout_s
-            self._take_request(request)
+            self._hand_over(request)
             return data[end:]
         if length >= _SMALL_BYTES and self._refuse_at_head(request, end - len(data)):
             return b""
@@ -259,9 +258,12 @@ class HttpReader(asyncio.BufferedProtocol):
     def _complete_known(self) -> None:
         request = self._request
         self._request = self._body = None
-        self.deadline_s = self._now() + self._limits.idle_timeout_s
         if request is not None and not self._refused:
-            self._take_request(request)
+            self._hand_over(request)
+
+    def _hand_over(self, request: HttpRequest) -> None:
+        self.deadline_s = self._now() + self._limits.idle_timeout_s
+        self._take_request(request)
 
     # any other head
 
@@ -376,8 +378,7 @@ class HttpReader(asyncio.BufferedProtocol):
             return
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        self.deadline_s = self._now() + self._limits.idle_timeout_s
-        self._take_request(request)
+        self._hand_over(request)
 
     # limits
 

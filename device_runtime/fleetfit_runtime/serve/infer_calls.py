@@ -59,8 +59,7 @@ class InferCalls:
         model = self._finder.find(route.model, route.version)
         try:
             job = InferJob(model, request, self._plans_of(model), self._tools, begun_s)
-            if self._quick_to_read(request):
-                job.read()
+            self._read_if_quick(job)
             model.submit(job)
         except RequestError as error:
             self._ledger.refused(model, error.status, begun_s, request)
@@ -95,6 +94,13 @@ class InferCalls:
             found = self._plans[model] = PlanCache()
         self._latest = (weakref.ref(model), found)
         return found
+
+    def _read_if_quick(self, job: InferJob) -> None:
+        if not self._quick_to_read(job.request):
+            return
+        if job.request.head.inference_header_length is None and job.model.full:
+            raise LaneFull  # Before its numbers are read for nothing.
+        job.read()
 
     def _quick_to_read(self, request: HttpRequest) -> bool:
         """Tell whether reading a request holds up the loop for no longer than a run may; views of tensors are free."""

@@ -98,7 +98,8 @@ class RequestJob(InferenceJob):
         self.items = plan.items
         if plan.items:
             self.batch_key = plan.key
-        self._expect_within(plan.asked.timeout_s)
+        if asked.timeout_s is not None:
+            self._expect_within(asked.timeout_s)
 
     def _expect_within(self, timeout_s: float | None) -> None:
         if timeout_s is not None:

@@ -123,11 +123,22 @@ def test_bodies_that_are_thrown_away_take_nothing_of_their_neighbours(
 def test_a_large_body_that_is_refused_is_not_kept() -> None:
     side = shared(overloaded)
     reader = Reader(side)
+    message = post(LARGE)
     for _ in range(3):
-        reader.receive(post(LARGE))
+        reader.receive(message[:9000])
+        reader.receive(message[9000:])
     assert reader.read == [(b"POST", b"/infer", b"", None)] * 3
     assert reader.refused_at_head == [True] * 3
     assert reader.refusals == []
+
+
+def test_a_large_body_that_is_there_with_its_head_is_handed_over() -> None:
+    reader = Reader(shared(overloaded))
+    for _ in range(3):
+        reader.receive(post(LARGE))
+    # The first one's head was not known yet.
+    assert reader.refused_at_head == [True, False, False]
+    assert [body for _, _, body, _ in reader.read] == [b"", LARGE, LARGE]
 
 
 def test_a_client_that_waits_to_be_told_is_refused_at_once() -> None:
