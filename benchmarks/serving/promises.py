@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.results import Figure
-from benchmarks.serving.bodies import binary_request
-from benchmarks.serving.load import Background, closed_loop, open_loop
+from benchmarks.serving.bodies import Request, binary_request
+from benchmarks.serving.load import Background, Measured, closed_loop, open_loop
 from benchmarks.serving.models import FLOAT_WORKLOADS, MLP, MOBILE96, RESNET224, sample_of
 from benchmarks.serving.own_server import PORT, own_server, prepare_store
-from benchmarks.serving.process import CLIENT_CORE, SERVER_CORE, running
+from benchmarks.serving.process import CLIENT_CORE, SERVER_CORE, ServerProcess, running
 
 _BOTH: Final = (SERVER_CORE, CLIENT_CORE)
 _SWAP_RATE: Final = 200.0
@@ -85,15 +85,25 @@ def _swap(models: Mapping[str, Path], directory: Path, seconds: float) -> Iterat
         cores=_BOTH,
         log=directory / "swap.log",
     ) as server:
-        before = open_loop(server, request, 16, 2 * seconds, _SWAP_RATE)
-        for after_s in (0.2, 0.2 + seconds / 2):
-            _signal_later(server.process.pid, after_s)
-        during = open_loop(server, request, 16, 2 * seconds, _SWAP_RATE)
-    lost = float(during.errors)
-    detail = {"p99_before_ms": before.p99_ms, "slowest_ms": during.max_ms, "p99_during_ms": during.p99_ms}
+        trials = [_swap_trial(server, request, seconds) for _ in range(3)]
+    lost = float(sum(during.errors for _, during in trials))
+    detail = {
+        "p99_before_ms": [before.p99_ms for before, _ in trials],
+        "slowest_ms": [during.max_ms for _, during in trials],
+        "p99_during_ms": [during.p99_ms for _, during in trials],
+    }
     yield "swap_errors", Figure(lost, "requests", {}, "0", detail)
-    slower = during.max_ms / before.p99_ms if before.p99_ms else 0.0
-    yield "swap_slowest_ratio", Figure(slower, "ratio", {}, "<= 3", {})
+    # The slowest of 800 requests is a single one, which a neighbour of the machine may have held up.
+    slower = [during.max_ms / before.p99_ms for before, during in trials if before.p99_ms]
+    yield "swap_slowest_ratio", Figure(statistics.median(slower), "ratio", {}, "<= 3", {"ratios": slower})
+
+
+def _swap_trial(server: ServerProcess, request: Request, seconds: float) -> tuple[Measured, Measured]:
+    """Return a load before, and one during which the model is swapped twice."""
+    before = open_loop(server, request, 16, 2 * seconds, _SWAP_RATE)
+    for after_s in (0.2, 0.2 + seconds / 2):
+        _signal_later(server.process.pid, after_s)
+    return before, open_loop(server, request, 16, 2 * seconds, _SWAP_RATE)
 
 
 def _signal_later(pid: int, after_s: float) -> None:
