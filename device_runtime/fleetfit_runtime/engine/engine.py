@@ -191,9 +191,7 @@ class Engine:
             raise ModelFailure(Reason.MODEL_HANGS, message) from error
 
     def _load(self, order: LoadOrder) -> _Loaded:
-        slot = self._guards.record.slot(order.attempt)
-        slot.cells[slot.at] = Mark.LOADING
-        try:
+        with self._guards.record.at_work(order.attempt, Mark.LOADING):
             footprint = LoadFootprint()
             model, warmed = self._load_warm(order)
             memory_bytes = footprint.added_bytes(order.path.stat().st_size)
@@ -204,8 +202,6 @@ class Engine:
             # Building a session takes its model's size twice over, and the C library would keep what it was given back.
             release_free_memory()
             return _Loaded(model, warmed, batches, memory_bytes)
-        finally:
-            self._guards.record.release(slot)
 
     def _load_warm(self, order: LoadOrder) -> tuple[ModelSession, WarmUp]:
         model = self._runtime.load(order.path, order.files, order.file_bytes)

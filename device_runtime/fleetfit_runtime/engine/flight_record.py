@@ -12,6 +12,7 @@ import logging
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -112,6 +113,16 @@ class FlightRecord:
         if slot.cells is self._cells:
             slot.cells[slot.at] = Mark.IDLE
             self._free.append(slot.at // SLOT_BYTES)
+
+    @contextlib.contextmanager
+    def at_work(self, key: str, mark: Mark) -> Iterator[None]:
+        """Mark a model for as long as the context lasts, in whatever thread that is."""
+        slot = self.slot(key)
+        slot.cells[slot.at] = mark
+        try:
+            yield
+        finally:
+            self.release(slot)
 
     @property
     def marked(self) -> bool:

@@ -72,7 +72,7 @@ class LoopTurn:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._end_turn)
             self._bound.begin()
-        elif len(self._jobs) >= self._bound.places:
+        elif self.full:
             raise LaneFull
         self._jobs.append(job)
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -96,15 +96,9 @@ class ModelGuard:
         self.in_thread.on_over = partial(tell, "over")
         self.in_thread.on_hang = partial(tell, "hang")
 
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self) -> contextlib.AbstractContextManager[None]:
         """Mark the model as running for as long as the context lasts, for runs that nobody asked for."""
-        slot = self._record.slot(self._key)
-        slot.cells[slot.at] = Mark.RUNNING
-        try:
-            yield
-        finally:
-            self._record.release(slot)
+        return self._record.at_work(self._key, Mark.RUNNING)
 
     def release(self) -> None:
         """Give the places in the flight record back, but for one whose run is still there."""

@@ -13,6 +13,7 @@ from typing import Any
 import httptools
 import numpy as np
 
+from fleetfit_runtime.serve.body import Body
 from fleetfit_runtime.serve.http_head import LONGEST_HEAD, HeadCache, HttpHead
 from fleetfit_runtime.serve.http_limits import HttpLimits
 from fleetfit_runtime.serve.http_message import HttpRequest
@@ -179,7 +180,7 @@ class HttpReader(asyncio.BufferedProtocol):
             self._take(bytes(landing[:received_bytes]))
 
     def _begin_body(
-        self, head: HttpHead, body: memoryview, filled: int, elsewhere: memoryview | None = None
+        self, head: HttpHead, body: memoryview, filled: int, elsewhere: Body | None = None
     ) -> None:
         """Begin a request with a known head.
 
@@ -190,13 +191,14 @@ class HttpReader(asyncio.BufferedProtocol):
             elsewhere: these bytes, where they are not in their place yet.
         """
         request = HttpRequest(head, self._peer, self._reply)
-        # Nothing is spared by refusing a body that is there.
-        if filled < len(body) and self._refuse_at_head(request, len(body) - filled):
+        missing = len(body) - filled
+        # Nothing is spared by refusing a body that is small or there.
+        if missing and len(body) >= _SMALL_BYTES and self._refuse_at_head(request, missing):
             return
         if elsewhere is not None:
             body[:filled] = elsewhere
         request.body = body
-        if filled == len(body):
+        if not missing:
             self._hand_over(request)
             return
         self._request, self._body, self._filled = request, body, filled
@@ -218,22 +220,15 @@ class HttpReader(asyncio.BufferedProtocol):
 
     def _begin_known(self, data: bytes, head: HttpHead, begin: int) -> bytes:
         """Take a request whose head is known, as far as it is there; return what follows it."""
-        request = HttpRequest(head, self._peer, self._reply)
         length = head.content_length or 0
         end = begin + length
-        if len(data) >= end:
-            request.body = data[begin:end]
-            self._hand_over(request)
-            return data[end:]
-        if length >= _SMALL_BYTES and self._refuse_at_head(request, end - len(data)):
+        if len(data) < end:
+            self._begin_body(head, _memory(length), len(data) - begin, data[begin:])
             return b""
-        self._request = request
-        self._filled = len(data) - begin
-        request.body = self._body = _memory(length)
-        self._body[: self._filled] = data[begin:]
-        self._body_begun_s = self._now()
-        self._await_more(self._filled)
-        return b""
+        request = HttpRequest(head, self._peer, self._reply)
+        request.body = data[begin:end]
+        self._hand_over(request)
+        return data[end:]
 
     def _refuse_at_head(self, request: HttpRequest, missing_bytes: int) -> bool:
         """Throw the body of a request away if it is refused; it is answered in its turn, once the body is through."""

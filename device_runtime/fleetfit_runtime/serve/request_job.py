@@ -98,8 +98,7 @@ class RequestJob(InferenceJob):
         self.items = plan.items
         if plan.items:
             self.batch_key = plan.key
-        if asked.timeout_s is not None:
-            self._expect_within(asked.timeout_s)
+        self._expect_within(asked.timeout_s)
 
     def _expect_within(self, timeout_s: float | None) -> None:
         if timeout_s is not None:

@@ -11,14 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-@pytest.fixture(scope="session")
-def reader() -> FloatReader:
-    loaded = load_float_reader()
-    if loaded is None:
-        pytest.skip("the library was not compiled on this machine")
-    return loaded
-
-
 def nearest(numbers: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     with np.errstate(over="ignore"):
         return np.array([float(number) for number in numbers]).astype(np.float32)

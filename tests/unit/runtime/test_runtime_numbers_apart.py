@@ -9,7 +9,7 @@ from fleetfit_runtime.engine.model_session import TensorSpec
 from fleetfit_runtime.engine.tensor_types import DATATYPES
 from fleetfit_runtime.serve import infer_request
 from fleetfit_runtime.serve.errors import RequestError
-from fleetfit_runtime.serve.float_reader import FloatReader, load_float_reader
+from fleetfit_runtime.serve.float_reader import FloatReader
 from fleetfit_runtime.serve.infer_request import parse_infer_request
 from fleetfit_runtime.serve.numbers_apart import LARGE_BYTES, NumbersApart, read_apart
 from hypothesis import given
@@ -24,14 +24,6 @@ def spec(name: str, datatype: str = "FP32") -> TensorSpec:
 
 INPUTS = (spec("x"), spec("y"), spec("n", "INT64"), spec("s", "BYTES"))
 OUTPUTS = (spec("z"),)
-
-
-@pytest.fixture(scope="session")
-def reader() -> FloatReader:
-    loaded = load_float_reader()
-    if loaded is None:
-        pytest.skip("the library was not compiled on this machine")
-    return loaded
 
 
 def tensor(name: str, data: object, datatype: str = "FP32", **members: object) -> dict[str, Any]:
